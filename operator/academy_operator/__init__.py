@@ -1,0 +1,1 @@
+"""The Kubernetes operator: queues and buckets as custom resources."""

@@ -1,0 +1,1 @@
+"""The AI workers: one folder a kind."""

@@ -1,0 +1,1 @@
+"""Lectures: upload, encoding job, publications, playlists, deletion."""

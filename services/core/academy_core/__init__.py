@@ -1,0 +1,1 @@
+"""What every process shares: settings, errors, log, messages, queue consumer, object store, ledger client."""

@@ -1,0 +1,168 @@
+"""The video kinds: what API (playlists), ledger and video worker agree on about a lecture.
+
+Flow: video.plan -> children video.chunk x n -> then video.publish. Everything is integer frames on an absolute
+grid: `fps = fps_num/fps_den`, `gop` frames a segment, timescale and tick with tick/timescale = 1/fps.
+File names are relative to the job's output prefix `{R2_PREFIX}/{lecture}/{publication}/` and carry the start
+of their content's hash, so a zombie attempt changes no published byte.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from academy_core.kinds import Payload, Queue, TaskKind, Urgency
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*$", max_length=200)]
+
+
+class PlanInput(Payload):
+    """The source that was uploaded."""
+
+    source_key: str
+    """Key of the source in the video bucket."""
+    source_bytes: int
+    source_etag: str
+    language: str = "ko"
+
+
+class Rung(Payload):
+    """One rendition of the ladder. `name` is its folder, e.g. `1080p`. Rates are bit/s."""
+
+    name: Name
+    width: int
+    height: int
+    crf: int
+    max_rate: int
+    buffer_size: int
+
+
+class Audio(Payload):
+    """The one audio rendition: AAC-LC 48 kHz stereo."""
+
+    name: Name = "audio"
+    stream_index: int
+    bit_rate: int = 128_000
+    sample_rate: Literal[48_000] = 48_000
+    gain_db: float = 0.0
+
+
+class Encoding(Payload):
+    """What every chunk of one publication shares; decided once, in the plan."""
+
+    source_key: str
+    source_bytes: int
+    source_etag: str
+    container: str
+    """ffprobe's format_name."""
+    video_stream_index: int
+    start_seconds: str
+    """Absolute source time of frame 0, a decimal or a fraction, exact."""
+    fps_num: int
+    fps_den: int
+    timescale: int
+    tick: int
+    gop: int
+    """Frames a segment."""
+    total_frames: int
+    pad_frames: int
+    """How many frames the last picture may be cloned at the end."""
+    rungs: tuple[Rung, ...]
+    audio: Audio | None
+    threads: int
+    seek_margin_seconds: float
+
+
+class PlanResult(Payload):
+    """What the API needs to write playlists; the chunks carry their own copy of `encoding`."""
+
+    encoding: Encoding
+    duration_seconds: float
+    target_duration: int
+    chunk_frames: tuple[int, ...]
+    """Frames of each chunk, in order; their sum is total_frames."""
+    notes: tuple[str, ...] = ()
+
+
+class ChunkInput(Payload):
+    """Frames [first_frame, end_frame) of the absolute grid."""
+
+    encoding: Encoding
+    index: int
+    first_frame: int
+    end_frame: int
+
+
+class Segment(Payload):
+    """One media segment, one object in R2."""
+
+    name: Name
+    number: int
+    """Absolute segment number in its rendition, from 0."""
+    duration_ticks: int
+    bytes: int
+
+
+class Rendition(Payload):
+    """One chunk's part of one rendition (a rung's video, or the audio)."""
+
+    name: Name
+    """Rung.name or Audio.name."""
+    init: Name
+    timescale: int
+    codec: str
+    """RFC 6381, e.g. avc1.640028 or mp4a.40.2."""
+    segments: tuple[Segment, ...]
+
+
+class ChunkResult(Payload):
+    """Everything one chunk made, listed when it completes."""
+
+    index: int
+    first_frame: int
+    frames: int
+    renditions: tuple[Rendition, ...]
+
+    def keys(self) -> Iterable[str]:
+        """See Payload.keys."""
+        for rendition in self.renditions:
+            yield rendition.init
+            yield from (segment.name for segment in rendition.segments)
+
+
+class PublishInput(Payload):
+    """What publish has to check."""
+
+    encoding: Encoding
+    duration_seconds: float
+
+
+class Bandwidth(Payload):
+    """Measured over one rendition's segments, bit/s."""
+
+    name: Name
+    peak: int
+    average: int
+
+
+class PublishResult(Payload):
+    """The finished publication, measured."""
+
+    duration_seconds: float
+    segments: int
+    """Segments a rendition; every one was found in R2 with its size."""
+    bandwidths: tuple[Bandwidth, ...]
+    poster: Name | None
+    bytes: int
+    """Sum of all published media files."""
+
+    def keys(self) -> Iterable[str]:
+        """See Payload.keys."""
+        if self.poster is not None:
+            yield self.poster
+
+
+PLAN = TaskKind("video.plan", 1, Queue.VIDEO, Urgency.SHORT, PlanInput, PlanResult, max_seconds=120)
+CHUNK = TaskKind("video.chunk", 1, Queue.VIDEO, Urgency.BULK, ChunkInput, ChunkResult, max_seconds=900)
+PUBLISH = TaskKind("video.publish", 1, Queue.VIDEO, Urgency.SHORT, PublishInput, PublishResult, max_seconds=300)
+KINDS: tuple[TaskKind, ...] = (PLAN, CHUNK, PUBLISH)

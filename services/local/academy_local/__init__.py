@@ -1,0 +1,1 @@
+"""The embedded platform and the academy command: everything on one machine."""

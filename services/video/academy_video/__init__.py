@@ -1,0 +1,1 @@
+"""The video worker: plan, chunks and publish of a lecture."""
