@@ -45,6 +45,8 @@ class Accepts(_Wire):
 
 
 class ClaimRequest(_Wire):
+    """One worker with a free slot asks for one task."""
+
     queue: Queue
     accepts: Accepts
     worker: str = Field(max_length=128)
