@@ -7,10 +7,11 @@ reported at once and no secret is ever printed. `.env.example` and `docs/setting
 
 from typing import Annotated, TypeVar
 
-from pydantic import Field, HttpUrl, SecretStr, ValidationError
+from pydantic import Field, HttpUrl, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from academy_core.errors import SettingsFault
+from academy_core.playback import Keyring
 
 Token = Annotated[SecretStr, Field(min_length=32)]
 
@@ -69,7 +70,46 @@ class DatabaseSettings(_Base):
     DB_MAX_CONCURRENCY: int = Field(20, ge=1, le=200, description="Database connections of one API process at most.")
 
 
-class ApiSettings(LogSettings, QueueSettings, StoreSettings, DatabaseSettings):
+class PlaybackSettings(StoreSettings):
+    """Playback (S-3): the API signs, the embedded platform's origin verifies."""
+
+    CDN_HLS_BASE_URL: HttpUrl = Field(description="Base URL of playback; what follows is the object's key.")
+    CDN_HLS_SIGNING_SECRET: SecretStr | None = Field(
+        None, description="Signs playback URLs, at least 32 characters; plain URLs when unset."
+    )
+    CDN_HLS_SIGNING_KEY_ID: str = Field("v1", description="Key id of the signing secret.")
+    CDN_HLS_SIGNING_PREVIOUS_KEYS: SecretStr | None = Field(
+        None, description="Keys that still verify after a rotation: id:secret, by comma."
+    )
+
+    @model_validator(mode="after")
+    def _signing_is_sound(self) -> "PlaybackSettings":
+        """The keys are usable, and nothing serves the signed files without asking for the signature."""
+        try:
+            keyring = self.keyring()
+        except SettingsFault as fault:
+            raise ValueError(fault.detail) from None
+        if keyring is not None and self.R2_PUBLIC_BASE_URL is not None:
+            raise ValueError(
+                "CDN_HLS_SIGNING_SECRET with R2_PUBLIC_BASE_URL: a public bucket would serve unsigned URLs"
+            )
+        if keyring is None and self.CDN_HLS_SIGNING_PREVIOUS_KEYS is not None:
+            raise ValueError("CDN_HLS_SIGNING_PREVIOUS_KEYS without CDN_HLS_SIGNING_SECRET")
+        return self
+
+    def keyring(self) -> Keyring | None:
+        """The playback keys, or None when URLs are plain."""
+        if self.CDN_HLS_SIGNING_SECRET is None:
+            return None
+        previous = self.CDN_HLS_SIGNING_PREVIOUS_KEYS
+        return Keyring.parse(
+            self.CDN_HLS_SIGNING_KEY_ID,
+            self.CDN_HLS_SIGNING_SECRET.get_secret_value(),
+            previous.get_secret_value() if previous is not None else "",
+        )
+
+
+class ApiSettings(LogSettings, QueueSettings, PlaybackSettings, DatabaseSettings):
     """api, api-internal, relay and migrate: they share one image and one set of variables."""
 
     SECRET_KEY: Annotated[SecretStr, Field(min_length=50)] = Field(description="Django's secret key.")
@@ -80,9 +120,6 @@ class ApiSettings(LogSettings, QueueSettings, StoreSettings, DatabaseSettings):
     INTERNAL_WORKER_TOKENS_VIDEO: SecretStr = Field(description="Accepted tokens of the video workers, by comma.")
     INTERNAL_WORKER_TOKENS_AI_CPU: SecretStr = Field(description="Accepted tokens of the CPU AI workers, by comma.")
     INTERNAL_WORKER_TOKENS_AI_GPU: SecretStr = Field(description="Accepted tokens of the GPU AI workers, by comma.")
-    CDN_HLS_BASE_URL: HttpUrl = Field(description="Base URL of playback.")
-    CDN_HLS_SIGNING_SECRET: SecretStr | None = Field(None, description="Signs playback URLs; plain URLs when unset.")
-    CDN_HLS_SIGNING_KEY_ID: str = Field("v1", description="Key id of the signing secret.")
     GUNICORN_WORKERS: int = Field(4, ge=1, description="Gunicorn worker processes.")
     GUNICORN_WORKER_CONNECTIONS: int = Field(1000, ge=1, description="Connections a gunicorn worker.")
 
