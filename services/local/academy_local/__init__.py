@@ -1,1 +1,1 @@
-"""The embedded platform and the academy command: everything on one machine."""
+"""The embedded platform: everything on one machine, on loopback, with no Kubernetes and no Docker."""

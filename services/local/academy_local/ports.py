@@ -1,0 +1,42 @@
+"""Free loopback ports: chosen before the servers that will listen on them start."""
+
+import random
+import socket
+
+HOST = "127.0.0.1"
+# Below the range from which Linux draws the ports of outgoing connections (32768 upwards), so that no connection takes
+# a port between its choice here and the start of its server, or while the platform is down.
+FIRST, LAST = 20_000, 32_000
+
+
+def free(count: int) -> list[int]:
+    """Choose `count` different ports that nothing listens on. RuntimeError when there are not that many."""
+    # Every process draws its own: two starts at the same moment hardly ever choose the same.
+    candidates = random.sample(range(FIRST, LAST), LAST - FIRST)
+    ports: list[int] = []
+    for port in candidates:
+        if is_free(port):
+            ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise RuntimeError(f"no {count} free ports between {FIRST} and {LAST} on {HOST}")
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def accepts(port: int) -> bool:
+    """Whether something accepts connections on this port now."""
+    try:
+        with socket.create_connection((HOST, port), timeout=1):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,55 @@
+"""What several test modules share: handles on the run's servers, and bounded waits."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from mypy_boto3_s3 import S3Client
+from mypy_boto3_sqs import SQSClient
+
+from academy_local.servers import s3 as s3_server
+
+
+def wait_until(
+    condition: Callable[[], bool], timeout: float, message: str, going_on: Callable[[], bool] = lambda: True
+) -> None:
+    """Poll `condition` for at most `timeout` seconds; AssertionError with `message` when it stays false."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert going_on(), message
+        assert time.monotonic() < deadline, f"{message} within {timeout:g} s"
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class SqsHandle:
+    """The run's SQS emulator."""
+
+    endpoint: str
+    client: SQSClient = field(repr=False)
+
+    def new_queue(self, visibility_timeout: int = 300) -> str:
+        """Create a queue under a fresh name; return its URL."""
+        return self.client.create_queue(
+            QueueName=f"test-{uuid4().hex}", Attributes={"VisibilityTimeout": str(visibility_timeout)}
+        )["QueueUrl"]
+
+
+@dataclass(frozen=True)
+class S3Handle:
+    """The run's S3 emulator."""
+
+    server: s3_server.S3
+    client: S3Client = field(repr=False)
+
+    @property
+    def endpoint(self) -> str:
+        """Value of R2_ENDPOINT."""
+        return self.server.endpoint
+
+    def new_bucket(self) -> str:
+        """Create a bucket under a fresh name; return its name."""
+        name = f"test-{uuid4().hex}"
+        self.client.create_bucket(Bucket=name)
+        return name
