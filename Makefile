@@ -1,9 +1,50 @@
 # Every command of the repository. `make demo` shows it, `make test` proves it.
 SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# uv, where the setup had to install it; the rest runs from the environment that uv made.
+export PATH := $(PATH):$(CURDIR)/.tools/uv/bin
+bin := .venv/bin
+
+# Rings of tests that `make test` runs, and in how many processes.
+TESTS ?= tests
+JOBS ?= auto
+
+.PHONY: help
+help:  ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: setup
+setup:  ## Install what demo, up and test need (uv, Python packages, ffmpeg, PgBouncer)
+	@services/local/setup.sh test
+
+.PHONY: demo
+demo: setup-run  ## Start the platform and publish a sample lecture, or VIDEO=my.mp4
+	@$(bin)/academy demo $(if $(VIDEO),"$(VIDEO)")
+
+.PHONY: up
+up: setup-run  ## Start the platform
+	@$(bin)/academy up
+
+.PHONY: down
+down:  ## Stop the platform; its data folder .academy/ stays
+	@if [ -x $(bin)/academy ]; then $(bin)/academy down; fi
 
 .PHONY: check
-check:  ## Formatting, lint, architecture, types
-	uv run --frozen --extra dev ruff format --check .
-	uv run --frozen --extra dev ruff check .
-	uv run --frozen --extra dev lint-imports
-	MYPYPATH=tests uv run --frozen --extra dev mypy
+check: setup  ## Formatting, lint, architecture, types
+	$(bin)/ruff format --check .
+	$(bin)/ruff check .
+	$(bin)/lint-imports
+	MYPYPATH=tests $(bin)/mypy
+
+.PHONY: test
+test: check  ## Everything: check, then all tests with their coverage gates
+	$(bin)/pytest -n $(JOBS) --maxprocesses=4 --cov --cov-report= --coverage-gate $(TESTS)
+
+.PHONY: soak
+soak: setup  ## The drills in full length
+	ACADEMY_SOAK=1 $(bin)/pytest -n $(JOBS) --maxprocesses=4 -m slow $(TESTS)
+
+.PHONY: setup-run
+setup-run:
+	@services/local/setup.sh run

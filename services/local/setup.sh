@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Sets up all that `make` needs on a fresh Debian: uv, the Python packages, ffmpeg and (for the tests) PgBouncer.
+# Usage: services/local/setup.sh [run|test]. Safe to run again; quick when there is nothing to do.
+# Registries and mirrors are the user's own: whatever pip, uv and apt are configured with.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+purpose=${1:-run}
+
+fail() {
+    printf '\n%s\n' "$@" >&2
+    exit 1
+}
+
+# Prints how system packages may be installed: nothing as root, sudo where it asks no password; fails otherwise.
+apt_prefix() {
+    command -v apt-get >/dev/null || return 1
+    if [ "$(id -u)" = 0 ]; then
+        return 0
+    fi
+    sudo -n true 2>/dev/null && echo "sudo -n"
+}
+
+apt_updated=
+apt_install() {
+    local prefix
+    prefix=$(apt_prefix) || return 1
+    if [ -z "$apt_updated" ]; then
+        $prefix apt-get update -qq || return 1
+        apt_updated=yes
+    fi
+    echo "setup: installing $* with apt-get"
+    $prefix env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+python_is_new_enough() {
+    command -v python3 >/dev/null && python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+}
+
+# uv goes into .tools: by pip where there is one (--target leaves the system's packages alone), else by a venv.
+install_uv() {
+    echo "setup: installing uv into .tools"
+    if python3 -m pip --version >/dev/null 2>&1; then
+        python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+            --upgrade --target .tools/uv uv
+    elif python3 -m venv --clear .tools/uv >/dev/null 2>&1; then
+        .tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+    else
+        return 1
+    fi
+}
+
+ensure_uv() {
+    if command -v uv >/dev/null || [ -x .tools/uv/bin/uv ]; then
+        return
+    fi
+    mkdir -p .tools
+    install_uv || { apt_install python3-venv && install_uv; } || fail \
+        "uv를 설치할 수 없습니다. python3-venv 또는 uv를 설치한 뒤 다시 실행해 주세요." \
+        "Cannot install uv: this Python has neither pip nor venv. Install one of them (apt-get install python3-venv) or uv, then run again."
+}
+
+ensure_ffmpeg() {
+    if command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null; then
+        return
+    fi
+    apt_install ffmpeg || fail \
+        "ffmpeg가 필요합니다. 관리자 권한으로 'apt-get install ffmpeg'를 실행한 뒤 다시 시도해 주세요." \
+        "ffmpeg is needed and cannot be installed without root or passwordless sudo. Run 'apt-get install ffmpeg' as root, then run again."
+}
+
+# The tests of transaction pooling want it; without it they are skipped, and say so.
+ensure_pgbouncer() {
+    if PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null; then
+        return
+    fi
+    if ! apt_install pgbouncer; then
+        echo "setup: pgbouncer를 설치할 수 없어 관련 시험을 건너뜁니다. / pgbouncer cannot be installed; its tests are skipped. Install it with: apt-get install pgbouncer" >&2
+        return
+    fi
+    # Debian starts a system-wide instance; ours run on ports of their own.
+    if [ -d /run/systemd/system ]; then
+        $(apt_prefix) systemctl disable --quiet --now pgbouncer
+    fi
+}
+
+python_is_new_enough || apt_install python3 && python_is_new_enough || fail \
+    "Python 3.11 이상이 필요합니다." "Python 3.11 or newer is needed as python3."
+command -v setpriv >/dev/null || fail \
+    "util-linux(setpriv)가 필요합니다." "setpriv is needed; it is part of util-linux."
+ensure_uv
+ensure_ffmpeg
+[ "$purpose" = run ] || ensure_pgbouncer
+PATH=$PATH:$PWD/.tools/uv/bin uv sync --quiet --frozen --extra dev
