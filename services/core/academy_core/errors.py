@@ -98,6 +98,26 @@ class Conflict(AcademyError):
     default = Reason("conflict", "지금 상태에서는 할 수 없는 작업입니다.", "This cannot be done in the current state.")
 
 
+class PreconditionFailed(Conflict):
+    """A conditional PUT found another object (or one at all): read again, decide again."""
+
+    status = HTTPStatus.PRECONDITION_FAILED
+
+
+class StoreUnavailable(Retryable):
+    """The object store is away, throttles or refuses us; `detail` has the provider's code."""
+
+
+class QueueUnavailable(Retryable):
+    """SQS is away, throttles or refuses us, or a count could not be read (unknown is not zero)."""
+
+
+class ReceiptLost(AcademyError):
+    """The message is no longer ours: its visibility ran out and it was delivered again, or it is deleted."""
+
+    status = HTTPStatus.CONFLICT
+
+
 class SettingsFault(AcademyError):
     """Settings are wrong or missing; the message names every fault. The process stops at start."""
 

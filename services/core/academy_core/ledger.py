@@ -16,12 +16,12 @@ is `LeaseLost`, 5xx and no answer are `ApiUnavailable`, other 4xx are `Permanent
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from academy_core.kinds import Queue
+from academy_core.kinds import Payload, Queue, TaskKind
 
 LEASE_SECONDS = 30
 HEARTBEAT_SECONDS = 5
@@ -115,6 +115,13 @@ class NewTask(_Wire):
     kind: str
     version: int
     input: dict[str, Any]
+
+    @classmethod
+    def of(cls, kind: TaskKind, task_input: Payload) -> Self:
+        """A new task of `kind`; TypeError when `task_input` is not the kind's input model."""
+        if not isinstance(task_input, kind.input):
+            raise TypeError(f"{kind.name} takes {kind.input.__name__}, not {type(task_input).__name__}")
+        return cls(kind=kind.name, version=kind.version, input=task_input.model_dump(mode="json"))
 
 
 class NextClaim(_Wire):

@@ -6,14 +6,39 @@ reported at once and no secret is ever printed. `.env.example` and `docs/setting
 """
 
 from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import Field, HttpUrl, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, HttpUrl, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from academy_core.errors import SettingsFault
 from academy_core.playback import Keyring
 
 Token = Annotated[SecretStr, Field(min_length=32)]
+
+
+def refuse_aws(url: str) -> None:
+    """ValueError when the URL's host is one of AWS's own (S-1: files live in R2, never in AWS S3)."""
+    host = (urlsplit(url).hostname or "").rstrip(".").lower()
+    labels = host.split(".")
+    if "amazonaws" in labels or labels[-1] == "aws":
+        raise ValueError("must not be an AWS address: files live in Cloudflare R2")
+
+
+def _endpoint(url: HttpUrl) -> HttpUrl:
+    refuse_aws(str(url))
+    if url.username or url.password or url.query or url.fragment or url.path not in {None, "/"}:
+        raise ValueError("must be scheme, host and port alone")
+    return url
+
+
+def _not_aws(url: HttpUrl) -> HttpUrl:
+    refuse_aws(str(url))
+    return url
+
+
+Endpoint = Annotated[HttpUrl, AfterValidator(_endpoint)]
+PublicUrl = Annotated[HttpUrl, AfterValidator(_not_aws)]
 
 
 class _Base(BaseSettings):
@@ -41,13 +66,13 @@ class QueueSettings(_Base):
 class StoreSettings(_Base):
     """Cloudflare R2."""
 
-    R2_ENDPOINT: HttpUrl = Field(description="Cloudflare R2's S3 endpoint. Never an AWS S3 address.")
+    R2_ENDPOINT: Endpoint = Field(description="Cloudflare R2's S3 endpoint. Never an AWS S3 address.")
     R2_ACCESS_KEY: str = Field(description="R2 access key id.")
     R2_SECRET_KEY: SecretStr = Field(description="R2 secret access key.")
     R2_VIDEO_BUCKET: str = Field("academy-video", description="Sources and HLS.")
     R2_AI_BUCKET: str = Field("academy-ai", description="AI inputs and results.")
     R2_PREFIX: str = Field("media/hls/videos", description="Key prefix of HLS in the video bucket.")
-    R2_PUBLIC_BASE_URL: HttpUrl | None = Field(None, description="Public base URL of a bucket; never with signing.")
+    R2_PUBLIC_BASE_URL: PublicUrl | None = Field(None, description="Public base URL of a bucket; never with signing.")
     UPLOAD_MAX_CONCURRENCY: int = Field(4, ge=1, le=64, description="Parallel uploads of one worker.")
     RETRY_MAX_ATTEMPTS: int = Field(5, ge=1, le=20, description="Attempts at one R2 or API call.")
     BACKOFF_BASE_SECONDS: float = Field(0.5, gt=0, description="First backoff between attempts.")
@@ -73,7 +98,7 @@ class DatabaseSettings(_Base):
 class PlaybackSettings(StoreSettings):
     """Playback (S-3): the API signs, the embedded platform's origin verifies."""
 
-    CDN_HLS_BASE_URL: HttpUrl = Field(description="Base URL of playback; what follows is the object's key.")
+    CDN_HLS_BASE_URL: PublicUrl = Field(description="Base URL of playback; what follows is the object's key.")
     CDN_HLS_SIGNING_SECRET: SecretStr | None = Field(
         None, description="Signs playback URLs, at least 32 characters; plain URLs when unset."
     )
