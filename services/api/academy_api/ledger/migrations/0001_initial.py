@@ -94,6 +94,7 @@ class Migration(migrations.Migration):
                 ('result', models.JSONField(null=True)),
                 ('barrier_id', models.BigIntegerField(null=True)),
                 ('position', models.IntegerField()),
+                ('ordinal', models.IntegerField()),
                 ('gathers', models.BigIntegerField(null=True)),
                 ('stands', models.BooleanField()),
                 ('fair_key', models.BigIntegerField()),
