@@ -5,7 +5,7 @@ reported at once and no secret is ever printed. `.env.example` and `docs/setting
 (`python -m academy_core.settings`), and a test holds them equal.
 """
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, HttpUrl, SecretStr, ValidationError, model_validator
@@ -145,12 +145,6 @@ class ApiSettings(LogSettings, QueueSettings, PlaybackSettings, DatabaseSettings
     INTERNAL_WORKER_TOKENS_VIDEO: SecretStr = Field(description="Accepted tokens of the video workers, by comma.")
     INTERNAL_WORKER_TOKENS_AI_CPU: SecretStr = Field(description="Accepted tokens of the CPU AI workers, by comma.")
     INTERNAL_WORKER_TOKENS_AI_GPU: SecretStr = Field(description="Accepted tokens of the GPU AI workers, by comma.")
-    API_SERVES: Literal["all", "public", "internal"] = Field(
-        "all", description="Which addresses this process answers: the public API, the worker endpoints, or both."
-    )
-    TRUSTED_PROXIES: int = Field(
-        0, ge=0, le=5, description="Proxies in front that append to X-Forwarded-For (1 behind a load balancer)."
-    )
     GUNICORN_WORKERS: int = Field(4, ge=1, description="Gunicorn worker processes.")
     GUNICORN_WORKER_CONNECTIONS: int = Field(1000, ge=1, description="Connections a gunicorn worker.")
 
@@ -174,6 +168,30 @@ class VideoWorkerSettings(WorkerSettings):
     HLS_TIME_SECONDS: int = Field(6, ge=2, le=12, description="Segment length.")
     MIN_SEGMENTS_PER_VARIANT: int = Field(3, ge=1, description="Least number of segments of a rendition.")
     THUMBNAIL_AT_SECONDS: float = Field(5.0, ge=0, description="Where the poster is taken.")
+
+
+class OperatorSettings(LogSettings):
+    """The Kubernetes operator."""
+
+    OPERATOR_CLUSTER_ID: str = Field(
+        min_length=1, max_length=63, description="Name of this cluster in ownership tags; fixed for the cluster's life."
+    )
+    OPERATOR_ALLOWED_PRINCIPALS: str = Field("", description="AWS principals that queues may admit, by comma.")
+    OPERATOR_METRICS_PORT: int = Field(9090, ge=0, le=65535, description="Port of the Prometheus metrics; 0 for none.")
+    OPERATOR_COUNT_SECONDS: float = Field(30.0, ge=1, description="How often depths are read and status is written.")
+    OPERATOR_DRIFT_SECONDS: float = Field(300.0, ge=1, description="How often drift is looked for.")
+    OPERATOR_RELEASE_SECONDS: float = Field(
+        600.0, ge=1, description="A deletion that the provider keeps from ending is let go after this."
+    )
+    OPERATOR_SWEEP_PER_SECOND: float = Field(50.0, gt=0, description="Resources visited a second at most.")
+    AWS_REGION: str = Field("ap-northeast-2", description="Region of the SQS queues.")
+    AWS_ENDPOINT_URL_SQS: str | None = Field(None, description="SQS emulator; unset in production.")
+    AWS_ENDPOINT_URL_CLOUDWATCH: str | None = Field(
+        None, description="CloudWatch emulator; unset in production. An SQS emulator without it has no alarms."
+    )
+    R2_ENDPOINT: HttpUrl | None = Field(None, description="Cloudflare R2's S3 endpoint; needed for Bucket resources.")
+    R2_ACCESS_KEY: str | None = Field(None, description="R2 access key id of buckets that name no Secret.")
+    R2_SECRET_KEY: SecretStr | None = Field(None, description="Its secret.")
 
 
 S = TypeVar("S", bound=BaseSettings)

@@ -1,0 +1,204 @@
+"""What the operator itself writes to the kube-apiserver (status, ConfigMaps, Events), and the Secrets it reads."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Protocol, cast
+
+import urllib3
+from kubernetes import client, config
+
+from academy_operator.errors import ClusterFault, NamespaceTerminating, ResourceGone
+from academy_operator.model import GROUP, VERSION, Json, Resource, format_time
+
+API_VERSION = f"{GROUP}/{VERSION}"
+MERGE_PATCH = "application/merge-patch+json"
+TIMEOUTS = (5, 20)
+"""Seconds to connect and to answer."""
+COMPONENT = "academy-operator"
+
+
+class Cluster(Protocol):
+    """The kube-apiserver as the reconciler sees it. Calls may raise ClusterFault."""
+
+    def patch_status(self, resource: Resource, patch: Json) -> None:
+        """Merge `patch` into the status of that very object. Raises ResourceGone when it is another or none."""
+
+    def ensure_config_map(self, resource: Resource, name: str, data: Mapping[str, str]) -> bool:
+        """A ConfigMap owned by the resource; written only when it differs. False when it is somebody else's."""
+
+    def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        """Data of a Secret, None when there is none."""
+
+    def post_event(self, resource: Resource, reason: str, message: str, now: datetime) -> None:
+        """A Warning about the resource, posted once a reason. Raises NamespaceTerminating."""
+
+
+def config_map_body(resource: Resource, name: str, data: Mapping[str, str]) -> dict[str, Any]:
+    """The ConfigMap, garbage-collected with the resource."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": name,
+            "namespace": resource.namespace,
+            "labels": {"app.kubernetes.io/managed-by": COMPONENT},
+            "ownerReferences": [owner_reference(resource)],
+        },
+        "data": dict(data),
+    }
+
+
+def owner_reference(resource: Resource) -> dict[str, Any]:
+    """metav1.OwnerReference of a resource."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": resource.kind,
+        "name": resource.name,
+        "uid": resource.uid,
+        "controller": True,
+    }
+
+
+def belongs(references: list[Json], resource: Resource) -> bool:
+    """Whether an object is this resource's, or its predecessor's of the same name, not collected yet."""
+    return any(
+        reference.get("kind") == resource.kind
+        and reference.get("name") == resource.name
+        and str(reference.get("apiVersion", "")).partition("/")[0] == GROUP
+        for reference in references
+    )
+
+
+def event_body(resource: Resource, reason: str, message: str, now: datetime) -> dict[str, Any]:
+    """A core/v1 Event of type Warning; one object a resource and reason, so that repeats do not pile up."""
+    event = f"{resource.name}.{resource.uid[:8]}.{reason.lower()}"
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": event, "namespace": resource.namespace},
+        "involvedObject": {
+            "apiVersion": API_VERSION,
+            "kind": resource.kind,
+            "namespace": resource.namespace,
+            "name": resource.name,
+            "uid": resource.uid,
+        },
+        "type": "Warning",
+        "reason": reason,
+        "message": message[:1024],
+        "firstTimestamp": format_time(now),
+        "lastTimestamp": format_time(now),
+        "count": 1,
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesCluster:
+    """The real one."""
+
+    core: Any
+    """client.CoreV1Api: its types ask for models where plain JSON does."""
+    custom: client.CustomObjectsApi
+
+    def patch_status(self, resource: Resource, patch: Json) -> None:
+        """See Cluster. The uid in the patch makes the server refuse it (409) for a successor of the same name."""
+        body = {"metadata": {"uid": resource.uid}, "status": dict(patch)}
+        try:
+            self.custom.patch_namespaced_custom_object_status(
+                GROUP,
+                VERSION,
+                resource.namespace,
+                resource.plural,
+                resource.name,
+                body,
+                _content_type=MERGE_PATCH,
+                _request_timeout=TIMEOUTS,
+            )
+        except (client.ApiException, urllib3.exceptions.HTTPError) as error:
+            if _status(error) in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+                raise ResourceGone(f"{resource.label} ({resource.uid}) is gone") from error
+            raise _fault("patch status", resource.label, error) from error
+
+    def ensure_config_map(self, resource: Resource, name: str, data: Mapping[str, str]) -> bool:
+        """See Cluster. Replacing carries the resourceVersion read, so that a concurrent change is never lost."""
+        body = config_map_body(resource, name, data)
+        try:
+            found = self._find_config_map(resource.namespace, name)
+            if found is None:
+                self.core.create_namespaced_config_map(resource.namespace, body, _request_timeout=TIMEOUTS)
+                return True
+            references = found["metadata"].get("ownerReferences") or []
+            if not belongs(references, resource):
+                return False
+            if found.get("data") == body["data"] and references == body["metadata"]["ownerReferences"]:
+                return True
+            body["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+            self.core.replace_namespaced_config_map(name, resource.namespace, body, _request_timeout=TIMEOUTS)
+        except (client.ApiException, urllib3.exceptions.HTTPError) as error:
+            raise _fault("write ConfigMap", f"{resource.namespace}/{name}", error) from error
+        return True
+
+    def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        """See Cluster."""
+        try:
+            secret = self.core.read_namespaced_secret(name, namespace, _request_timeout=TIMEOUTS)
+        except (client.ApiException, urllib3.exceptions.HTTPError) as error:
+            if _status(error) == HTTPStatus.NOT_FOUND:
+                return None
+            raise _fault("read Secret", f"{namespace}/{name}", error) from error
+        return {key: base64.b64decode(value) for key, value in (secret.data or {}).items()}
+
+    def post_event(self, resource: Resource, reason: str, message: str, now: datetime) -> None:
+        """See Cluster."""
+        body = event_body(resource, reason, message, now)
+        try:
+            self.core.create_namespaced_event(resource.namespace, body, _request_timeout=TIMEOUTS)
+        except (client.ApiException, urllib3.exceptions.HTTPError) as error:
+            if _status(error) == HTTPStatus.CONFLICT:
+                return
+            if _is_terminating(error):
+                raise NamespaceTerminating(resource.namespace) from error
+            raise _fault("post Event", resource.label, error) from error
+
+    def _find_config_map(self, namespace: str, name: str) -> dict[str, Any] | None:
+        try:
+            found = self.core.read_namespaced_config_map(name, namespace, _request_timeout=TIMEOUTS)
+        except client.ApiException as error:
+            if _status(error) == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        return cast("dict[str, Any]", self.core.api_client.sanitize_for_serialization(found))
+
+
+def connect() -> KubernetesCluster:
+    """As the pod's service account, or as the kubeconfig says."""
+    try:
+        config.load_incluster_config()  # type: ignore[no-untyped-call]
+    except config.ConfigException:
+        config.load_kube_config()  # type: ignore[no-untyped-call]
+    api = client.ApiClient()
+    api.configuration.retries = False
+    return KubernetesCluster(client.CoreV1Api(api), client.CustomObjectsApi(api))
+
+
+def _status(error: Exception) -> int | None:
+    return error.status if isinstance(error, client.ApiException) else None
+
+
+def _is_terminating(error: Exception) -> bool:
+    """403 whose cause is NamespaceTerminating, or 404: the namespace has gone altogether."""
+    if _status(error) == HTTPStatus.NOT_FOUND:
+        return True
+    body = str(getattr(error, "body", "") or "")
+    return _status(error) == HTTPStatus.FORBIDDEN and ("NamespaceTerminating" in body or "being terminated" in body)
+
+
+def _fault(what: str, where: str, error: Exception) -> ClusterFault:
+    """Without the answer's headers and body, which may say more than a log should keep."""
+    status = _status(error)
+    return ClusterFault(f"cannot {what} of {where}: {status or type(error).__name__}")

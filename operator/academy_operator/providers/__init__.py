@@ -1,0 +1,1 @@
+"""What the operator manages, behind interfaces: the real clients and their fakes."""

@@ -1,0 +1,1 @@
+"""The resource kinds, one folder each: crd.yaml, desired.py (pure), handlers.py."""

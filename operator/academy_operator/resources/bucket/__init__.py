@@ -1,0 +1,1 @@
+"""Bucket: an R2 bucket."""

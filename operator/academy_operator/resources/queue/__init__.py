@@ -1,0 +1,1 @@
+"""Queue: an SQS queue, its dead-letter queue and their alarms."""

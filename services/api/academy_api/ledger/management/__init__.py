@@ -1,1 +1,0 @@
-"""Commands of the ledger for `manage.py`."""

@@ -1,1 +1,0 @@
-"""Django database backend of the relay process: see `base`."""

@@ -1,0 +1,326 @@
+"""The generic reconciler over the Queue kind and fakes: ownership, status, faults, deletion."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from operator_support import World
+
+from academy_operator.errors import AccessDenied, ProviderFault, Throttled
+from academy_operator.model import merge_patch
+from academy_operator.reconciler import Wait
+from academy_operator.resources.queue import desired
+
+
+def foreign(world: World, name: str = "video") -> None:
+    world.queues.create(name, {"VisibilityTimeout": "30"}, {"owner": "somebody"})
+    world.queues.calls.clear()
+
+
+def test_creates_queue_dead_letter_queue_alarms_config_map_and_reports() -> None:
+    world = World()
+    uid = world.queue("video")
+    world.reconciler.reconcile(uid)
+    assert set(world.queues.queues) == {"video", "video-dlq"}
+    assert set(world.queues.alarm_store) == {"video-depth", "video-dlq-depth"}
+    status = world.status(uid)
+    assert world.condition(uid, "Ready") == ("True", "Available")
+    assert (status["depth"], status["inFlight"], status["dlqDepth"], status["observedGeneration"]) == (0, 0, 0, 1)
+    config_map = world.cluster.config_maps["academy", "video-queue"]
+    assert config_map["data"] == {
+        "QUEUE_URL": status["url"],
+        "QUEUE_ARN": status["arn"],
+        "DLQ_URL": status["dlqUrl"],
+    }
+    assert config_map["metadata"]["ownerReferences"][0]["uid"] == uid
+
+
+def test_a_new_operator_takes_its_queue_back() -> None:
+    world = World()
+    world.reconciler.reconcile(world.queue("video"))
+    world.queues.calls.clear()
+    again = World(hands=world.hands)
+    again.queues = world.queues
+    again.restart()
+    uid = again.queue("video", meta={"uid": "reinstalled"})
+    again.reconciler.reconcile(uid)
+    assert again.condition(uid, "Ready") == ("True", "Available")
+    assert again.queues.writes() == []
+
+
+def test_a_foreign_queue_is_refused_and_not_touched() -> None:
+    world = World()
+    foreign(world)
+    uid = world.queue("video")
+    world.reconciler.reconcile(uid)
+    assert world.condition(uid, "Ready") == ("False", "NotOurs")
+    assert world.queues.writes() == []
+
+
+def test_a_foreign_dead_letter_queue_is_refused_too() -> None:
+    world = World()
+    foreign(world, "video-dlq")
+    uid = world.queue("video")
+    world.reconciler.reconcile(uid)
+    assert world.condition(uid, "Ready") == ("False", "NotOurs")
+    assert set(world.queues.queues) == {"video-dlq"}
+
+
+def test_a_foreign_queue_is_adopted_when_asked() -> None:
+    world = World()
+    foreign(world)
+    uid = world.queue("video", adoption="Adopt")
+    world.reconciler.reconcile(uid)
+    assert world.condition(uid, "Ready") == ("True", "Available")
+    queue = world.queues.queues["video"]
+    assert queue.attributes["VisibilityTimeout"] == "300"
+    assert queue.tags["owner"] == "somebody"
+    assert queue.tags[desired.TAG_NAME] == "video"
+
+
+def test_observe_reports_and_never_writes() -> None:
+    world = World()
+    foreign(world)
+    world.queues.send("video", "bell")
+    uid = world.queue("video", adoption="Observe")
+    world.reconciler.reconcile(uid)
+    world.sweep(400)
+    assert world.queues.writes() == []
+    assert world.status(uid)["depth"] == 1
+    assert world.condition(uid, "Ready") == ("True", "Available")
+    assert world.condition(uid, "Synced") == ("False", "Drift")
+
+
+def test_observe_of_nothing_creates_nothing() -> None:
+    world = World()
+    uid = world.queue("video", adoption="Observe")
+    world.reconciler.reconcile(uid)
+    assert world.condition(uid, "Ready") == ("False", "NotFound")
+    assert world.queues.queues == {}
+
+
+def test_drift_is_repaired_within_five_minutes() -> None:
+    world = World()
+    uid = world.queue("video")
+    world.reconciler.reconcile(uid)
+    world.queues.queues["video"].attributes["VisibilityTimeout"] = "1"
+    world.queues.alarm_store.clear()
+    world.sweep(305)
+    assert world.queues.queues["video"].attributes["VisibilityTimeout"] == "300"
+    assert len(world.queues.alarm_store) == 2
+
+
+def test_deleted_by_hand_is_recreated_after_the_minute_that_sqs_asks_for() -> None:
+    world = World()
+    uid = world.queue("video")
+    world.reconciler.reconcile(uid)
+    world.queues.delete(world.status(uid)["url"])
+    world.sweep(40)
+    assert world.condition(uid, "Degraded") == ("True", "NotFound")
+    world.sweep(25)
+    assert world.condition(uid, "Degraded") == ("True", "QueueDeletedRecently")
+    assert "depth" not in world.status(uid), "unknown is not zero"
+    world.sweep(90)
+    assert "video" in world.queues.queues
+    assert world.condition(uid, "Degraded")[0] == "False"
+    assert Counter(world.queues.calls)["CreateQueue"] == 4, "two at first, one refused, one that worked"
+
+
+def test_an_unchanged_backlog_makes_no_patches_and_a_busy_queue_one_in_thirty_seconds() -> None:
+    world = World()
+    uid = world.queue("video")
+    world.reconciler.reconcile(uid)
+    world.queues.send("video", *("bell" for _ in range(40)))
+    world.queues.ages["video"] = 120.0
+    world.sweep(330)
+    assert world.status(uid)["depth"] == 40
+    assert world.status(uid)["oldestMessageTime"].endswith(":00Z")
+    before = len(world.cluster.patches)
+    for _ in range(60):
+        world.sweep(5)
+        world.queues.ages["video"] += 5
+    assert len(world.cluster.patches) == before, "ten counts of an unchanged backlog"
+    for _ in range(60):
+        world.queues.send("video", "one more")
+        world.sweep(5)
+    assert 8 <= len(world.cluster.patches) - before <= 10, "five minutes of a queue that changes all the time"
+
+
+def test_transition_times_move_only_with_the_status() -> None:
+    world = World()
+    uid = world.queue("video")
+    world.reconciler.reconcile(uid)
+    first = {one["type"]: one["lastTransitionTime"] for one in world.status(uid)["conditions"]}
+    world.hands.pass_by(120)
+    world.edit(uid, visibilityTimeout=60)
+    world.reconciler.reconcile(uid)
+    conditions = world.status(uid)["conditions"]
+    assert {one["type"]: one["lastTransitionTime"] for one in conditions} == first
+    assert {one["observedGeneration"] for one in conditions} == {2}
+
+
+@pytest.mark.parametrize("fault", [Throttled("slow down"), ProviderFault("500"), AccessDenied("no")])
+def test_a_fault_degrades_keeps_ready_and_is_retried_with_backoff(fault: ProviderFault) -> None:
+    world = World()
+    uid = world.queue("video")
+    world.reconciler.reconcile(uid)
+    failing = True
+
+    def inject(moment: str) -> None:
+        if failing and moment.startswith("before"):
+            raise fault
+
+    world.queues.fault = inject
+    world.queues.calls.clear()
+    world.edit(uid, visibilityTimeout=77)
+    world.reconciler.reconcile(uid)
+    world.sweep(60)
+    assert world.condition(uid, "Degraded") == ("True", fault.condition)
+    assert world.condition(uid, "Ready") == ("True", "Available")
+    assert "depth" not in world.status(uid)
+    failing = False
+    world.sweep(300)
+    assert world.condition(uid, "Degraded") == ("False", "ProviderAnswers")
+    assert world.queues.queues["video"].attributes["VisibilityTimeout"] == "77"
+    assert world.status(uid)["depth"] == 0
+
+
+def test_the_older_of_two_resources_wins_and_the_other_gets_its_turn() -> None:
+    world = World()
+    young = world.queue("second", name="video", meta={"creationTimestamp": "2026-11-23T09:30:00Z"})
+    old = world.queue("first", name="video")
+    for uid in (young, old):
+        world.reconciler.reconcile(uid)
+    assert world.condition(young, "Ready") == ("False", "Conflict")
+    assert world.condition(old, "Ready") == ("True", "Available")
+    assert world.queues.queues["video"].tags[desired.TAG_NAME] == "first"
+    world.edit(young, adoption="Adopt")
+    world.remove(old)
+    world.sweep(31)
+    assert world.condition(young, "Ready") == ("True", "Available")
+    assert world.queues.queues["video"].tags[desired.TAG_NAME] == "second"
+
+
+def test_a_paused_resource_is_left_alone() -> None:
+    world = World()
+    uid = world.queue("video")
+    world.reconciler.reconcile(uid)
+    world.edit(uid, paused=True, visibilityTimeout=60)
+    world.queues.calls.clear()
+    world.reconciler.reconcile(uid)
+    world.sweep(700)
+    assert world.queues.calls == []
+    assert world.condition(uid, "Synced") == ("Unknown", "Paused")
+    world.edit(uid, paused=False)
+    world.reconciler.reconcile(uid)
+    assert world.queues.queues["video"].attributes["VisibilityTimeout"] == "60"
+
+
+def test_a_config_map_of_somebody_else_is_a_conflict_and_stays_as_it_is() -> None:
+    world = World()
+    theirs = {"metadata": {"name": "video-queue"}, "data": {"QUEUE_URL": "theirs"}}
+    world.cluster.config_maps["academy", "video-queue"] = theirs
+    uid = world.queue("video")
+    world.reconciler.reconcile(uid)
+    assert world.condition(uid, "Ready") == ("False", "Conflict")
+    assert world.cluster.config_maps["academy", "video-queue"] is theirs
+    assert world.status(uid)["url"]
+
+
+def test_without_cloudwatch_alarms_are_not_supported_and_the_rest_works() -> None:
+    world = World()
+    world.queues.watch = False
+    uid = world.queue("video")
+    world.reconciler.reconcile(uid)
+    assert world.condition(uid, "Ready") == ("True", "Available")
+    assert world.condition(uid, "NotSupported") == ("True", "ProviderLacksIt")
+
+
+def deletable(world: World, **spec: Any) -> str:
+    uid = world.queue("video", deletionPolicy="Delete", **spec)
+    world.reconciler.reconcile(uid)
+    return uid
+
+
+def test_delete_removes_queue_dead_letter_queue_and_alarms() -> None:
+    world = World()
+    uid = deletable(world)
+    world.mark_deleted(uid)
+    assert world.reconciler.delete(uid) is None
+    assert world.queues.queues == {}
+    assert world.queues.alarm_store == {}
+
+
+@pytest.mark.parametrize("held", ["video", "video-dlq"])
+def test_delete_refuses_messages_unless_forced(held: str) -> None:
+    world = World()
+    uid = deletable(world)
+    world.queues.send(held, "bell")
+    world.mark_deleted(uid)
+    assert isinstance(world.reconciler.delete(uid), Wait)
+    assert set(world.queues.queues) == {"video", "video-dlq"}
+    world.sweep(35)
+    assert len(world.cluster.events) == 1
+    world.edit(uid, forceDestroy=True)
+    assert world.reconciler.delete(uid) is None
+    assert world.queues.queues == {}
+
+
+def test_delete_leaves_a_queue_that_is_not_ours() -> None:
+    world = World()
+    foreign(world)
+    uid = deletable(world)
+    world.mark_deleted(uid)
+    assert world.reconciler.delete(uid) is None
+    assert "video" in world.queues.queues
+
+
+def test_a_namespace_never_hangs_on_a_queue_that_holds_messages() -> None:
+    world = World()
+    uid = deletable(world)
+    world.queues.send("video", "bell")
+    world.cluster.terminating.add("academy")
+    world.mark_deleted(uid)
+    assert world.reconciler.delete(uid) is None
+    assert "video" in world.queues.queues, "let go, not destroyed"
+
+
+def test_a_deletion_is_released_after_ten_minutes_of_provider_failure_even_over_restarts() -> None:
+    world = World()
+    uid = deletable(world)
+    world.mark_deleted(uid)
+
+    def down(_moment: str) -> None:
+        raise ProviderFault("down")
+
+    world.queues.fault = down
+    assert isinstance(world.reconciler.delete(uid), Wait)
+    world.hands.pass_by(599)
+    world.restart()
+    assert isinstance(world.reconciler.delete(uid), Wait)
+    world.hands.pass_by(2)
+    assert world.reconciler.delete(uid) is None
+    (event,) = world.cluster.events.values()
+    assert event["reason"] == "LeftBehind"
+
+
+def test_long_trouble_before_the_deletion_does_not_shorten_the_ten_minutes() -> None:
+    world = World()
+    uid = deletable(world)
+
+    def down(_moment: str) -> None:
+        raise ProviderFault("down")
+
+    world.queues.fault = down
+    world.sweep(3600)
+    world.mark_deleted(uid)
+    assert isinstance(world.reconciler.delete(uid), Wait)
+
+
+def test_merge_patch_turns_one_into_the_other() -> None:
+    assert merge_patch({"a": 1, "b": {"c": 1, "d": 2}}, {"b": {"c": 3}, "e": []}) == {
+        "a": None,
+        "b": {"c": 3, "d": None},
+        "e": [],
+    }
+    assert merge_patch({"a": {"b": 1}}, {"a": {"b": 1}}) == {}
