@@ -59,6 +59,21 @@ class Retryable(AcademyError):
     )
 
 
+class TooManyRequests(Retryable):
+    """A throttle or an allowance is used up; `retry_after` says for how long, in whole seconds."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    default = Reason(
+        "too-many-requests",
+        "요청이 너무 많습니다. 잠시 뒤 다시 시도해 주세요.",
+        "Too many requests. Please wait a while and try again.",
+    )
+
+    def __init__(self, retry_after: int, detail: str = "", *, reason: Reason | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(detail, reason=reason)
+
+
 class ApiUnavailable(Retryable):
     """The worker cannot reach the API, or it answered 5xx: stop receiving and wait for it."""
 

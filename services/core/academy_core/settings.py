@@ -5,7 +5,7 @@ reported at once and no secret is ever printed. `.env.example` and `docs/setting
 (`python -m academy_core.settings`), and a test holds them equal.
 """
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, HttpUrl, SecretStr, ValidationError, model_validator
@@ -145,6 +145,12 @@ class ApiSettings(LogSettings, QueueSettings, PlaybackSettings, DatabaseSettings
     INTERNAL_WORKER_TOKENS_VIDEO: SecretStr = Field(description="Accepted tokens of the video workers, by comma.")
     INTERNAL_WORKER_TOKENS_AI_CPU: SecretStr = Field(description="Accepted tokens of the CPU AI workers, by comma.")
     INTERNAL_WORKER_TOKENS_AI_GPU: SecretStr = Field(description="Accepted tokens of the GPU AI workers, by comma.")
+    API_SERVES: Literal["all", "public", "internal"] = Field(
+        "all", description="Which addresses this process answers: the public API, the worker endpoints, or both."
+    )
+    TRUSTED_PROXIES: int = Field(
+        0, ge=0, le=5, description="Proxies in front that append to X-Forwarded-For (1 behind a load balancer)."
+    )
     GUNICORN_WORKERS: int = Field(4, ge=1, description="Gunicorn worker processes.")
     GUNICORN_WORKER_CONNECTIONS: int = Field(1000, ge=1, description="Connections a gunicorn worker.")
 

@@ -81,17 +81,28 @@ _LOST = frozenset(
 class SqsClient:
     """Sqs over boto3. Thread-safe; boto3's standard retries with jitter."""
 
-    def __init__(self, settings: QueueSettings, *, pool: int = 10) -> None:
-        """`pool`: connections held at most; one a thread that polls."""
+    def __init__(
+        self,
+        settings: QueueSettings,
+        *,
+        pool: int = 10,
+        connect_seconds: float = 5,
+        answer_seconds: float = 30,
+        attempts: int = 3,
+    ) -> None:
+        """`pool`: connections held at most; one a thread that polls. `answer_seconds` is above the longest poll.
+
+        A caller that has its own retries passes short times and one attempt.
+        """
         self._client: SQSClient = boto3.client(
             "sqs",
             region_name=settings.AWS_REGION,
             endpoint_url=settings.AWS_ENDPOINT_URL_SQS,
             config=Config(
-                retries={"total_max_attempts": 3, "mode": "standard"},
+                retries={"total_max_attempts": attempts, "mode": "standard"},
                 max_pool_connections=pool,
-                connect_timeout=5,
-                read_timeout=30,  # above the longest poll
+                connect_timeout=connect_seconds,
+                read_timeout=answer_seconds,
                 tcp_keepalive=True,
             ),
         )

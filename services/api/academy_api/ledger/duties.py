@@ -5,11 +5,9 @@ transactions.
 """
 
 import logging
-from datetime import datetime
 
 from academy_api.ledger import endings, leases, metrics, outbox, sql
-from academy_api.ledger.queues import Queues
-from academy_core.errors import Retryable
+from academy_api.ledger.outbox import Post
 from academy_core.kinds import Queue
 
 log = logging.getLogger(__name__)
@@ -21,11 +19,11 @@ FOLD_JOBS = 20
 FOLD_AFTER_DAYS = 30
 
 
-def send_outbox(queues: Queues) -> int:
-    """Send what is due until nothing is. Returns how many. Raises Retryable when SQS cannot be reached."""
+def send_outbox(post: Post) -> int:
+    """Send what is due until nothing is. Returns how many. Raises QueueUnavailable."""
     sent = 0
     while due := outbox.due(SEND_ROWS):
-        taken = outbox.send(queues, due)
+        taken = outbox.send(post, due)
         sent += taken
         if taken < len(due):  # SQS refused some; they are tried again at the next turn
             log.warning("sqs refused %d of %d messages", len(due) - taken, len(due))
@@ -66,15 +64,6 @@ def fold_jobs() -> int:
 def ring_all() -> int:
     """Write a bell for every ready task that has none on its way: after queues were purged or made anew."""
     return sql.execute(sql.RING_ALL, {})
-
-
-def now() -> datetime:
-    """The database's clock."""
-    found = sql.row(sql.PROBE, {})
-    if found is None:
-        raise Retryable("the database did not tell the time")
-    at: datetime = found[0]
-    return at
 
 
 def overdue() -> dict[Queue, int]:

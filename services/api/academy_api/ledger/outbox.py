@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,19 +19,22 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from academy_api.ledger import metrics, sql
-from academy_api.ledger.queues import BATCH, Queues
-from academy_core.errors import Retryable
+from academy_api.ledger.names import dead_letters
+from academy_core.errors import QueueUnavailable
 from academy_core.kinds import Queue
 from academy_core.messages import Bell
+from academy_core.sqs import Sqs
 
 log = logging.getLogger(__name__)
 
-HOLD_SECONDS = 15.0
-"""How long a row is the fast path's alone. Longer than a slow send: 2 s to connect and 3 s to answer, twice."""
+HOLD_SECONDS = 30.0
+"""How long a row is the fast path's alone: longer than FRESH_SECONDS and the slowest send together."""
 FRESH_SECONDS = 5.0
 """The fast path leaves rows older than this to the relay, so that it has ended with one before the relay begins."""
-FAST_ROWS = 50
-"""A transition that wrote more rows than this leaves them to the relay's larger batches."""
+FAST_ROWS = 20
+"""A transition that wrote more rows than this leaves them to the relay: two batches, at most 10 s each."""
+CONNECT_SECONDS = 2.0
+ANSWER_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,22 @@ class Message:
         ).model_dump_json(exclude_none=True)
 
 
-class FastPath:
-    """Sends bells right after their commit, on one thread of its own; whatever it cannot send is the relay's."""
+@dataclass(frozen=True, slots=True)
+class Post:
+    """SQS, with the SQS names of the logical queues."""
 
-    def __init__(self, queues: Queues) -> None:
-        self._queues = queues
+    sqs: Sqs
+    names: Mapping[Queue, str]
+
+
+class FastPath:
+    """Sends bells right after their commit, on one thread of its own; whatever it cannot send is the relay's.
+
+    Its `sqs` must give up on a call within seconds (CONNECT_SECONDS, ANSWER_SECONDS, one attempt).
+    """
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
         self._waiting: queue.SimpleQueue[tuple[float, list[Message]]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._start = threading.Lock()
@@ -82,7 +96,7 @@ class FastPath:
             if time.monotonic() - offered_at > FRESH_SECONDS:
                 continue
             try:
-                send(self._queues, messages)
+                send(self._post, messages)
             except Exception:  # the relay will send them; this thread must go on
                 log.exception("fast path left %d bells to the relay", len(messages))
             finally:
@@ -92,10 +106,10 @@ class FastPath:
 _fast_path: FastPath | None = None
 
 
-def start_fast_path(queues: Queues | None) -> None:
+def start_fast_path(post: Post | None) -> None:
     """Called once by the composition root of a process that serves requests (None stops it again)."""
     global _fast_path  # noqa: PLW0603 - one per process, set by its composition root
-    _fast_path = FastPath(queues) if queues else None
+    _fast_path = FastPath(post) if post else None
 
 
 def hold_seconds() -> float:
@@ -123,30 +137,29 @@ def due(limit: int) -> list[Message]:
     ]
 
 
-def send(queues: Queues, messages: Sequence[Message]) -> int:
+def send(post: Post, messages: Sequence[Message]) -> int:
     """Send messages in batches and delete the rows of those taken. Returns how many were.
 
-    Raises Retryable when the service cannot be reached; rows of batches sent before are deleted all the same.
+    Raises QueueUnavailable when a queue cannot be reached; what other queues took is deleted all the same.
     """
-    sent = 0
 
     def target(message: Message) -> tuple[Queue, bool]:
         return message.queue, message.generation is not None
 
-    unreachable: Retryable | None = None
+    sent = 0
+    unavailable: QueueUnavailable | None = None
     for (name, dead), group in itertools.groupby(sorted(messages, key=target), key=target):
-        waiting = list(group)
-        for start in range(0, len(waiting), BATCH):
-            batch = waiting[start : start + BATCH]
-            try:
-                taken = queues.send(name, [message.body() for message in batch], dead_letter=dead)
-            except Retryable as error:
-                unreachable = error
-                break
-            ids = [message.id for message, ok in zip(batch, taken, strict=True) if ok]
-            sql.execute(sql.SENT, {"ids": ids})
-            sent += len(ids)
-            metrics.SENT.labels(name.value, "death" if dead else "bell").inc(len(ids))
-    if unreachable:
-        raise unreachable
+        batch = list(group)
+        sqs_name = post.names[name]
+        try:
+            taken = post.sqs.send(dead_letters(sqs_name) if dead else sqs_name, [message.body() for message in batch])
+        except QueueUnavailable as error:
+            unavailable = error
+            continue
+        ids = [message.id for message, ok in zip(batch, taken, strict=True) if ok]
+        sql.execute(sql.SENT, {"ids": ids})
+        sent += len(ids)
+        metrics.SENT.labels(name.value, "death" if dead else "bell").inc(len(ids))
+    if unavailable:
+        raise unavailable
     return sent

@@ -1,0 +1,34 @@
+"""Composition root of the relay: `python -m academy_api.relay`. SIGTERM ends it after the duty under way."""
+
+import logging
+import os
+import signal
+import threading
+
+import django
+from django.conf import settings as django_settings
+
+from academy_api.relay import lock
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "academy_api.settings")
+    from academy_api.settings import config  # noqa: PLC0415 - the environment must be complete first
+
+    django_settings.DATABASES["default"] = lock.direct_database(config)
+    django.setup()
+    from academy_api.relay import loop, standing  # noqa: PLC0415 - these need Django's apps
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with standing.duties_of(config) as make_duties:
+        loop.run(make_duties, stop)
+    log.info("Graceful shutdown")
+
+
+if __name__ == "__main__":
+    main()

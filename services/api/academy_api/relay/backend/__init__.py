@@ -1,0 +1,1 @@
+"""Django database backend of the relay process: see `base`."""

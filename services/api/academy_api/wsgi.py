@@ -1,0 +1,8 @@
+"""What gunicorn serves: `gunicorn -c python:academy_api.gunicorn_conf academy_api.wsgi`."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "academy_api.settings")
+application = get_wsgi_application()
