@@ -39,6 +39,7 @@ TEST_ENVIRONMENT = {
     "INTERNAL_WORKER_TOKENS_VIDEO": "video-worker-token-of-32-characters",
     "INTERNAL_WORKER_TOKENS_AI_CPU": "ai-cpu-worker-token-of-32-characters",
     "INTERNAL_WORKER_TOKENS_AI_GPU": "ai-gpu-worker-token-of-32-characters",
+    "INTERNAL_WORKER_TOKENS_RELAY": "relay-probe-token-of-32-characters!",
     "CDN_HLS_BASE_URL": "http://testserver/hls",
     "CDN_HLS_SIGNING_SECRET": "playback-signing-secret-of-32-characters",
 }

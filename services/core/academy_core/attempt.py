@@ -108,7 +108,9 @@ class Attempt:
     def supervise(self, ledger: Ledger, held: HeldMessage, heartbeat_seconds: float, beat: Callable[[], None]) -> None:
         """Start the handler and return when it has ended, or when it did not end STOP_SECONDS after its cancel."""
         context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(self._work,), name=f"task-{self.context.task.task}", daemon=True).start()
+        threading.Thread(
+            target=context.run, args=(self._work,), name=f"task-{self.context.task.task}", daemon=True
+        ).start()
         time_up = time.monotonic() + self.context.task.max_seconds
         heartbeat_due = time.monotonic() + heartbeat_seconds
         give_up = float("inf")
@@ -150,5 +152,5 @@ class Attempt:
         _log.info("TASK_STOPPED", cause=self.cause)
         try:
             self.context.cancel()
-        except Exception:
+        except Exception:  # noqa: BLE001 - the attempt is given up either way
             _log.exception("TASK_KILL_FAILED")

@@ -20,7 +20,7 @@ from academy_core.kinds import Queue
 from academy_core.ledger import Ledger
 from academy_core.liveness import Liveness
 from academy_core.metrics import WorkerMetrics
-from academy_core.slot import Slot, WorkerOptions
+from academy_core.slot import Bell, Slot, WorkerOptions
 from academy_core.sqs import Message, Sqs
 from academy_core.tasks import Handler
 
@@ -94,7 +94,7 @@ class Consumer:
     def _thread(self, name: str, run: Callable[[], None]) -> None:
         try:
             run()
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it was, it is logged and ends the process
             _log.exception("WORKER_THREAD_DIED", thread=name)
             self._died = True
             self.stop()
@@ -139,7 +139,7 @@ class Consumer:
         self._tell()
         try:
             with self.liveness.watched(f"slot-{held.message.id}", _SILENCE_SECONDS) as beat:
-                self._slot.see_through(queue, held, beat)
+                self._slot.see_through(Bell(queue, held, beat))
         finally:
             self._gate.slot_freed()
             self._tell()
@@ -156,5 +156,5 @@ class Consumer:
             self._told = bool(busy)
             try:
                 self._activity(self._told)
-            except Exception:
+            except Exception:  # noqa: BLE001 - a hint for the cluster; the work does not depend on it
                 _log.exception("ACTIVITY_CALLBACK_FAILED")

@@ -27,12 +27,14 @@ class WorkerClass(StrEnum):
     VIDEO = "video"
     AI_CPU = "ai-cpu"
     AI_GPU = "ai-gpu"
+    RELAY = "relay"
 
 
 QUEUES_OF: dict[WorkerClass, frozenset[Queue]] = {
     WorkerClass.VIDEO: frozenset({Queue.VIDEO}),
     WorkerClass.AI_CPU: frozenset({Queue.AI_BASIC, Queue.AI_LITE}),
     WorkerClass.AI_GPU: frozenset({Queue.AI_PREMIUM}),
+    WorkerClass.RELAY: frozenset(),  # it only probes
 }
 
 

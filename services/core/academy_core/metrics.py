@@ -56,7 +56,7 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def served(metrics: WorkerMetrics, liveness: Liveness, port: int, host: str = "0.0.0.0") -> Iterator[int]:  # noqa: S104 - scraped from outside the pod
+def served(metrics: WorkerMetrics, liveness: Liveness, port: int, host: str) -> Iterator[int]:
     """Serve /metrics and /live (200, or 503 naming the silent loops) while the block runs; yields the bound port."""
 
     def application(environ: dict[str, Any], start: "StartResponse") -> Iterable[bytes]:

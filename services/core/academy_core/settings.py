@@ -5,16 +5,38 @@ reported at once and no secret is ever printed. `.env.example` and `docs/setting
 (`python -m academy_core.settings`), and a test holds them equal.
 """
 
-from typing import Annotated, Literal, TypeVar
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, HttpUrl, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, HttpUrl, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from academy_core.errors import SettingsFault
+from academy_core.kinds import Queue
 from academy_core.playback import Keyring
 
-Token = Annotated[SecretStr, Field(min_length=32)]
+_TOKEN_LENGTH = 32
+
+
+def split_tokens(tokens: SecretStr) -> tuple[str, ...]:
+    """The tokens of a setting that lists several by comma, so that they can be rotated."""
+    return tuple(token.strip() for token in tokens.get_secret_value().split(",") if token.strip())
+
+
+def _long_enough(tokens: SecretStr) -> SecretStr:
+    found = split_tokens(tokens)
+    if not found or any(len(token) < _TOKEN_LENGTH for token in found):
+        raise ValueError(f"wanted at least one token, each of at least {_TOKEN_LENGTH} characters")
+    return tokens
+
+
+Token = Annotated[SecretStr, Field(min_length=_TOKEN_LENGTH)]
+Tokens = Annotated[SecretStr, AfterValidator(_long_enough)]
+Bucket = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")]
+QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,76}$")]  # SQS allows 80, "-dlq" included
 
 
 def refuse_aws(url: str) -> None:
@@ -48,7 +70,7 @@ class _Base(BaseSettings):
 class LogSettings(_Base):
     """Logging."""
 
-    LOG_LEVEL: str = Field("INFO", description="Least level that is logged.")
+    LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
     LOG_JSON: bool = Field(default=False, description="One JSON object a line instead of the readable form.")
 
 
@@ -57,10 +79,21 @@ class QueueSettings(_Base):
 
     AWS_REGION: str = Field("ap-northeast-2", description="Region of the SQS queues.")
     AWS_ENDPOINT_URL_SQS: str | None = Field(None, description="SQS emulator; unset in production.")
-    VIDEO_SQS_QUEUE_NAME: str = Field("academy-video-jobs", description="Queue of the video workers.")
-    AI_SQS_QUEUE_NAME_LITE: str = Field("academy-ai-jobs-lite", description="Queue of the lite AI kinds.")
-    AI_SQS_QUEUE_NAME_BASIC: str = Field("academy-ai-jobs-basic", description="Queue of the basic AI kinds.")
-    AI_SQS_QUEUE_NAME_PREMIUM: str = Field("academy-ai-jobs-premium", description="Queue of the premium AI kinds.")
+    VIDEO_SQS_QUEUE_NAME: QueueName = Field("academy-video-jobs", description="Queue of the video workers.")
+    AI_SQS_QUEUE_NAME_LITE: QueueName = Field("academy-ai-jobs-lite", description="Queue of the lite AI kinds.")
+    AI_SQS_QUEUE_NAME_BASIC: QueueName = Field("academy-ai-jobs-basic", description="Queue of the basic AI kinds.")
+    AI_SQS_QUEUE_NAME_PREMIUM: QueueName = Field(
+        "academy-ai-jobs-premium", description="Queue of the premium AI kinds."
+    )
+
+    def queue_names(self) -> Mapping[Queue, str]:
+        """SQS names by logical queue (S-4)."""
+        return {
+            Queue.VIDEO: self.VIDEO_SQS_QUEUE_NAME,
+            Queue.AI_LITE: self.AI_SQS_QUEUE_NAME_LITE,
+            Queue.AI_BASIC: self.AI_SQS_QUEUE_NAME_BASIC,
+            Queue.AI_PREMIUM: self.AI_SQS_QUEUE_NAME_PREMIUM,
+        }
 
 
 class StoreSettings(_Base):
@@ -69,8 +102,8 @@ class StoreSettings(_Base):
     R2_ENDPOINT: Endpoint = Field(description="Cloudflare R2's S3 endpoint. Never an AWS S3 address.")
     R2_ACCESS_KEY: str = Field(description="R2 access key id.")
     R2_SECRET_KEY: SecretStr = Field(description="R2 secret access key.")
-    R2_VIDEO_BUCKET: str = Field("academy-video", description="Sources and HLS.")
-    R2_AI_BUCKET: str = Field("academy-ai", description="AI inputs and results.")
+    R2_VIDEO_BUCKET: Bucket = Field("academy-video", description="Sources and HLS.")
+    R2_AI_BUCKET: Bucket = Field("academy-ai", description="AI inputs and results.")
     R2_PREFIX: str = Field("media/hls/videos", description="Key prefix of HLS in the video bucket.")
     R2_PUBLIC_BASE_URL: PublicUrl | None = Field(None, description="Public base URL of a bucket; never with signing.")
     UPLOAD_MAX_CONCURRENCY: int = Field(4, ge=1, le=64, description="Parallel uploads of one worker.")
@@ -104,34 +137,36 @@ class PlaybackSettings(StoreSettings):
     )
     CDN_HLS_SIGNING_KEY_ID: str = Field("v1", description="Key id of the signing secret.")
     CDN_HLS_SIGNING_PREVIOUS_KEYS: SecretStr | None = Field(
-        None, description="Keys that still verify after a rotation: id:secret, by comma."
+        None, validate_default=True, description="Keys that still verify after a rotation: id:secret, by comma."
     )
 
-    @model_validator(mode="after")
-    def _signing_is_sound(self) -> "PlaybackSettings":
+    # On the last field, not on the model: it must report beside faults of other fields, not after they are mended.
+    @field_validator("CDN_HLS_SIGNING_PREVIOUS_KEYS")
+    @classmethod
+    def _signing_is_sound(cls, previous: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         """The keys are usable, and nothing serves the signed files without asking for the signature."""
+        secret = info.data.get("CDN_HLS_SIGNING_SECRET")
         try:
-            keyring = self.keyring()
+            keyring = _keyring(str(info.data.get("CDN_HLS_SIGNING_KEY_ID")), secret, previous)
         except SettingsFault as fault:
             raise ValueError(fault.detail) from None
-        if keyring is not None and self.R2_PUBLIC_BASE_URL is not None:
+        if keyring is not None and info.data.get("R2_PUBLIC_BASE_URL") is not None:
             raise ValueError(
                 "CDN_HLS_SIGNING_SECRET with R2_PUBLIC_BASE_URL: a public bucket would serve unsigned URLs"
             )
-        if keyring is None and self.CDN_HLS_SIGNING_PREVIOUS_KEYS is not None:
+        if keyring is None and previous is not None:
             raise ValueError("CDN_HLS_SIGNING_PREVIOUS_KEYS without CDN_HLS_SIGNING_SECRET")
-        return self
+        return previous
 
     def keyring(self) -> Keyring | None:
         """The playback keys, or None when URLs are plain."""
-        if self.CDN_HLS_SIGNING_SECRET is None:
-            return None
-        previous = self.CDN_HLS_SIGNING_PREVIOUS_KEYS
-        return Keyring.parse(
-            self.CDN_HLS_SIGNING_KEY_ID,
-            self.CDN_HLS_SIGNING_SECRET.get_secret_value(),
-            previous.get_secret_value() if previous is not None else "",
-        )
+        return _keyring(self.CDN_HLS_SIGNING_KEY_ID, self.CDN_HLS_SIGNING_SECRET, self.CDN_HLS_SIGNING_PREVIOUS_KEYS)
+
+
+def _keyring(key_id: str, secret: SecretStr | None, previous: SecretStr | None) -> Keyring | None:
+    if secret is None:
+        return None
+    return Keyring.parse(key_id, secret.get_secret_value(), previous.get_secret_value() if previous else "")
 
 
 class ApiSettings(LogSettings, QueueSettings, PlaybackSettings, DatabaseSettings):
@@ -142,9 +177,12 @@ class ApiSettings(LogSettings, QueueSettings, PlaybackSettings, DatabaseSettings
     DJANGO_SETTINGS_MODULE: str = Field("academy_api.settings", description="Django's settings module.")
     SITE_URL: HttpUrl = Field(description="Public address of the API and console.")
     API_BASE_URL: HttpUrl = Field(description="Where the worker endpoints are reached.")
-    INTERNAL_WORKER_TOKENS_VIDEO: SecretStr = Field(description="Accepted tokens of the video workers, by comma.")
-    INTERNAL_WORKER_TOKENS_AI_CPU: SecretStr = Field(description="Accepted tokens of the CPU AI workers, by comma.")
-    INTERNAL_WORKER_TOKENS_AI_GPU: SecretStr = Field(description="Accepted tokens of the GPU AI workers, by comma.")
+    INTERNAL_WORKER_TOKENS_VIDEO: Tokens = Field(description="Accepted tokens of the video workers, by comma.")
+    INTERNAL_WORKER_TOKENS_AI_CPU: Tokens = Field(description="Accepted tokens of the CPU AI workers, by comma.")
+    INTERNAL_WORKER_TOKENS_AI_GPU: Tokens = Field(description="Accepted tokens of the GPU AI workers, by comma.")
+    INTERNAL_WORKER_TOKENS_RELAY: Tokens = Field(
+        description="Accepted tokens of the relay's probe, by comma; the relay itself bears the first."
+    )
     API_SERVES: Literal["all", "public", "internal"] = Field(
         "all", description="Which addresses this process answers: the public API, the worker endpoints, or both."
     )
@@ -154,6 +192,16 @@ class ApiSettings(LogSettings, QueueSettings, PlaybackSettings, DatabaseSettings
     GUNICORN_WORKERS: int = Field(4, ge=1, description="Gunicorn worker processes.")
     GUNICORN_WORKER_CONNECTIONS: int = Field(1000, ge=1, description="Connections a gunicorn worker.")
 
+    @field_validator("INTERNAL_WORKER_TOKENS_RELAY")
+    @classmethod
+    def _one_class_a_token(cls, relay: SecretStr, info: ValidationInfo) -> SecretStr:
+        """A token names its worker class, so no two classes may share one."""
+        others = (value for name, value in info.data.items() if name.startswith("INTERNAL_WORKER_TOKENS_"))
+        tokens = [token for value in (*others, relay) for token in set(split_tokens(value))]
+        if len(set(tokens)) < len(tokens):
+            raise ValueError("two worker classes share a token")
+        return relay
+
 
 class WorkerSettings(LogSettings, QueueSettings, StoreSettings):
     """What every worker has."""
@@ -162,12 +210,22 @@ class WorkerSettings(LogSettings, QueueSettings, StoreSettings):
     INTERNAL_WORKER_TOKEN: Token = Field(description="This worker class's token, at least 32 characters.")
     SQS_WAIT_TIME_SECONDS: int = Field(20, ge=0, le=20, description="Long poll of one receive.")
     SQS_VISIBILITY_TIMEOUT_SECONDS: int = Field(300, ge=10, le=43_200, description="Visibility timeout of a bell.")
+    SHUTDOWN_GRACE_SECONDS: float = Field(
+        60.0, ge=0, description="How long running work may go on after SIGTERM before it is handed back."
+    )
+    METRICS_HOST: str = Field("0.0.0.0", description="Address of /metrics and /live.")  # noqa: S104 - scraped from outside the pod
+    METRICS_PORT: int = Field(0, ge=0, le=65535, description="Port of /metrics and /live; 0 picks a free one.")
+
+
+_Worker = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 class VideoWorkerSettings(WorkerSettings):
     """The video worker (S-14)."""
 
-    VIDEO_WORKER_ID: str = Field(description="Name of this worker; the pod name in a cluster.")
+    VIDEO_WORKER_ID: _Worker = Field(
+        default_factory=socket.gethostname, description="Name of this worker; the pod name in a cluster."
+    )
     VIDEO_WORKER_TEMP_DIR: str = Field("/tmp/academy-video", description="Scratch folder.")  # noqa: S108
     FFMPEG_BIN: str = Field("ffmpeg", description="ffmpeg.")
     FFPROBE_BIN: str = Field("ffprobe", description="ffprobe.")
@@ -195,10 +253,40 @@ class OperatorSettings(LogSettings):
     AWS_ENDPOINT_URL_CLOUDWATCH: str | None = Field(
         None, description="CloudWatch emulator; unset in production. An SQS emulator without it has no alarms."
     )
-    R2_ENDPOINT: HttpUrl | None = Field(None, description="Cloudflare R2's S3 endpoint; needed for Bucket resources.")
+    R2_ENDPOINT: Endpoint | None = Field(None, description="Cloudflare R2's S3 endpoint; needed for Bucket resources.")
     R2_ACCESS_KEY: str | None = Field(None, description="R2 access key id of buckets that name no Secret.")
     R2_SECRET_KEY: SecretStr | None = Field(None, description="Its secret.")
 
+
+class AiCpuWorkerSettings(WorkerSettings):
+    """The CPU AI worker: basic and lite (S-7, S-15)."""
+
+    AI_WORKER_ID_CPU: _Worker = Field(
+        default_factory=socket.gethostname, description="Name of this worker; the pod name in a cluster."
+    )
+    AI_WORKER_BASIC_POLL_WEIGHT: int = Field(3, ge=1, le=100, description="Share of the basic queue.")
+    AI_WORKER_LITE_POLL_WEIGHT: int = Field(1, ge=1, le=100, description="Share of the lite queue.")
+    GOOGLE_APPLICATION_CREDENTIALS: str | None = Field(
+        None, description="Google Vision's key file; text is read without Google Vision when unset."
+    )
+
+
+class AiGpuWorkerSettings(WorkerSettings):
+    """The GPU AI worker: premium (S-15)."""
+
+    AI_WORKER_ID_GPU: _Worker = Field(
+        default_factory=socket.gethostname, description="Name of this worker; the pod name in a cluster."
+    )
+
+
+PROCESSES: Mapping[str, type[BaseSettings]] = {
+    "api, api-internal, relay, migrate": ApiSettings,
+    "video-worker": VideoWorkerSettings,
+    "ai-worker-cpu": AiCpuWorkerSettings,
+    "ai-worker-gpu": AiGpuWorkerSettings,
+    "operator": OperatorSettings,
+}
+"""Every process and its settings class."""
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -209,6 +297,77 @@ def load(cls: type[S]) -> S:
         return cls()
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or cls.__name__}: {fault['msg']}" for fault in error.errors()
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors(include_input=False, include_url=False)
         )
         raise SettingsFault(f"settings: {faults}") from None
+
+
+def _sections() -> Iterator[tuple[type[BaseSettings], dict[str, Any]]]:
+    """Each class with the fields it adds, every variable once, bases first."""
+    seen: set[str] = set()
+    for process in PROCESSES.values():
+        for cls in reversed(process.__mro__):
+            if not issubclass(cls, _Base) or cls is _Base:
+                continue
+            own = {name: field for name, field in cls.model_fields.items() if name in cls.__annotations__}
+            new = {name: field for name, field in own.items() if name not in seen}
+            seen |= new.keys()
+            if new:
+                yield cls, new
+
+
+def _default(field: Any) -> str | None:
+    """A field's default as an environment variable holds it; None when there is none."""
+    if field.is_required() or field.default_factory is not None or field.default is None:
+        return None
+    return str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+
+
+def env_example() -> str:
+    """The text of `.env.example`: required variables empty, optional ones commented out or with their default."""
+    lines = ["# Generated by `python -m academy_core.settings`. Every setting of every process; see docs/settings.md."]
+    for cls, fields in _sections():
+        lines += ["", f"# {(cls.__doc__ or '').strip()}"]
+        for name, field in fields.items():
+            lines.append(f"# {field.description}")
+            default = _default(field)
+            lines.append(f"{name}={default or ''}" if default is not None or field.is_required() else f"# {name}=")
+    return "\n".join(lines) + "\n"
+
+
+def _stated_default(field: Any) -> str:
+    if field.is_required():
+        return "**required**"
+    if field.default_factory is not None:
+        return "the host name"
+    default = _default(field)
+    return "unset" if default is None else f"`{default}`"
+
+
+def markdown() -> str:
+    """The text of docs/settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "Generated by `python -m academy_core.settings` from `academy_core/settings.py`; a test holds them equal.",
+        "Settings come from environment variables alone. A wrong or missing one stops the process at start, with one",
+        "message that names every fault and no value.",
+    ]
+    for cls, fields in _sections():
+        users = ", ".join(name for name, process in PROCESSES.items() if issubclass(process, cls))
+        lines += ["", f"## {(cls.__doc__ or '').strip().rstrip('.')}", "", f"Read by {users}.", ""]
+        lines += ["| variable | default | meaning |", "|---|---|---|"]
+        lines += [f"| `{name}` | {_stated_default(field)} | {field.description} |" for name, field in fields.items()]
+    return "\n".join(lines) + "\n"
+
+
+def generate(root: Path) -> None:
+    """Write both files under the repository's root."""
+    (root / ".env.example").write_text(env_example())
+    (root / "docs").mkdir(exist_ok=True)
+    (root / "docs" / "settings.md").write_text(markdown())
+
+
+if __name__ == "__main__":
+    generate(Path.cwd())

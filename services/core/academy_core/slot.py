@@ -72,6 +72,15 @@ class WorkerOptions:
     backoff_cap: float = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Bell:
+    """One received message: where it came from, what keeps it in flight, and the thread's sign of life."""
+
+    queue: Queue
+    held: HeldMessage
+    beat: Callable[[], None]
+
+
 class _GaveUp(Exception):
     """The worker has to go and the API is still away."""
 
@@ -92,42 +101,40 @@ class Slot:
         self.stuck = False
         """A handler did not stop when told to: the process has to go."""
 
-    def see_through(self, queue: Queue, held: HeldMessage, beat: Callable[[], None]) -> None:
+    def see_through(self, bell: Bell) -> None:
         """Claim, and work until nothing more comes with this message; then the message goes."""
         try:
             secret = secrets.token_urlsafe(32)
-            task = self._claim(queue, held, secret, beat)
+            task = self._claim(bell, secret)
             while task is not None:
                 with log.bound(request_id=task.request_id, job=task.job, task=task.task, academy=task.academy):
-                    task, secret = self._attempt(queue, held, task, secret, beat)
+                    task, secret = self._attempt(bell, task, secret)
         except _GaveUp:
-            held.give_back()
+            bell.held.give_back()
         except Permanent as error:
             # The ledger does not understand this worker's claim. Another version may do better with the bell.
-            _log.error("CLAIM_REFUSED", detail=error.detail)  # noqa: TRY400 - an answer, not a fault of ours
+            _log.error("CLAIM_REFUSED", detail=error.detail)
             self._gate.pause(self._options.backoff_cap)
         else:
-            held.delete()
+            bell.held.delete()
 
-    def _claim(self, queue: Queue, held: HeldMessage, secret: str, beat: Callable[[], None]) -> ClaimedTask | None:
+    def _claim(self, bell: Bell, secret: str) -> ClaimedTask | None:
         request = ClaimRequest(
-            queue=queue,
+            queue=bell.queue,
             accepts=self._accepts,
             worker=self._options.worker,
             secret=secret,
-            message=held.message.body,
+            message=bell.held.message.body,
         )
-        return self._patiently(lambda: self._ledger.claim(request), held, beat, give_up_on_stop=True).task
+        return self._patiently(lambda: self._ledger.claim(request), bell, give_up_on_stop=True).task
 
-    def _patiently(
-        self, call: Callable[[], T], held: HeldMessage, beat: Callable[[], None], *, give_up_on_stop: bool = False
-    ) -> T:
+    def _patiently(self, call: Callable[[], T], bell: Bell, *, give_up_on_stop: bool = False) -> T:
         """Call until the API answers, receiving nothing new meanwhile; _GaveUp when the worker has to go first."""
         tries = 0
         with ExitStack() as waiting:
             while True:
-                beat()
-                held.keep()
+                bell.beat()
+                bell.held.keep()
                 try:
                     return call()
                 except ApiUnavailable as error:
@@ -139,29 +146,27 @@ class Slot:
                 if self._gate.stopping.is_set() and (give_up_on_stop or self._gate.time_left() <= 0):
                     raise _GaveUp
                 delay = jittered(tries, self._options.backoff_base, self._options.backoff_cap)
-                self._gate.pause(max(0.0, min(delay, held.due - time.monotonic())))
+                self._gate.pause(max(0.0, min(delay, bell.held.due - time.monotonic())))
 
-    def _attempt(
-        self, queue: Queue, held: HeldMessage, task: ClaimedTask, secret: str, beat: Callable[[], None]
-    ) -> tuple[ClaimedTask | None, str]:
+    def _attempt(self, bell: Bell, task: ClaimedTask, secret: str) -> tuple[ClaimedTask | None, str]:
         """Work on a claimed task and report its end; the task claimed with it, if any, and that one's secret."""
         waited = round(task.queue_wait_sec, 3)
-        _log.info(log.MESSAGE_RECEIVED, queue_wait_sec=waited, message_id=held.message.id, kind=task.kind)
+        _log.info(log.MESSAGE_RECEIVED, queue_wait_sec=waited, message_id=bell.held.message.id, kind=task.kind)
         self._metrics.queue_wait.labels(task.kind).observe(max(0.0, waited))
         handler = self._handlers[task.kind, task.version]
         try:
             context: TaskContext[Any] = TaskContext(task, handler.kind.input.model_validate(task.input))
         except ValidationError as error:
             bad = Retryable(f"{error.error_count()} faults in the input of {task.kind}", reason=INPUT_UNREADABLE)
-            self._end(task, "failed", lambda: self._fail(task, secret, bad), held, beat)
+            self._end(task, "failed", lambda: self._fail(task, secret, bad), bell)
             return None, secret
         attempt = Attempt(handler, context, secret)
         began = time.monotonic()
         with self._gate.running(attempt):
-            attempt.supervise(self._ledger, held, self._options.heartbeat_seconds, beat)
+            attempt.supervise(self._ledger, bell.held, self._options.heartbeat_seconds, bell.beat)
         self.stuck = self.stuck or attempt.stuck
         following = secrets.token_urlsafe(32)
-        answer = self._report(attempt, queue, held, following, beat)
+        answer = self._report(attempt, bell, following)
         took = time.monotonic() - began
         self._metrics.duration.labels(task.kind).observe(took)
         if answer is None:
@@ -175,38 +180,28 @@ class Slot:
         )
         return answer.next, following
 
-    def _report(
-        self, attempt: Attempt, queue: Queue, held: HeldMessage, following: str, beat: Callable[[], None]
-    ) -> CompleteAnswer | None:
+    def _report(self, attempt: Attempt, bell: Bell, following: str) -> CompleteAnswer | None:
         """Tell the ledger how the attempt ended; its answer when it was completed, else None."""
         task, secret = attempt.context.task, attempt.secret
         if attempt.cause is Cause.LEASE_LOST:
             self._metrics.tasks.labels(task.kind, "lost").inc()
             return None
         if attempt.outcome is not None:
-            return self._complete(attempt, attempt.outcome, queue, held, following, beat)
+            return self._complete(attempt, attempt.outcome, bell, following)
         if attempt.cause is Cause.STOPPING:
             request = ReleaseRequest(attempt=task.attempt, secret=secret)
-            self._end(task, "released", lambda: self._ledger.release(task.task, request), held, beat)
+            self._end(task, "released", lambda: self._ledger.release(task.task, request), bell)
             return None
         error = attempt.error
         if attempt.cause is Cause.TIME_UP:
             error = Retryable(f"over {task.max_seconds} s", reason=TOOK_TOO_LONG)
         end = "refused" if isinstance(error, Permanent) else "failed"
-        self._end(task, end, lambda: self._fail(task, secret, error), held, beat)
+        self._end(task, end, lambda: self._fail(task, secret, error), bell)
         return None
 
-    def _complete(  # noqa: PLR0913 - one step of _report
-        self,
-        attempt: Attempt,
-        outcome: Outcome,
-        queue: Queue,
-        held: HeldMessage,
-        following: str,
-        beat: Callable[[], None],
-    ) -> CompleteAnswer | None:
+    def _complete(self, attempt: Attempt, outcome: Outcome, bell: Bell, following: str) -> CompleteAnswer | None:
         task = attempt.context.task
-        next_claim = NextClaim(secret=following, accepts=self._accepts, queue=queue, worker=self._options.worker)
+        next_claim = NextClaim(secret=following, accepts=self._accepts, queue=bell.queue, worker=self._options.worker)
         request = CompleteRequest(
             attempt=task.attempt,
             secret=attempt.secret,
@@ -216,13 +211,13 @@ class Slot:
             next=None if self._gate.stopping.is_set() else next_claim,
         )
         try:
-            answer = self._patiently(lambda: self._ledger.complete(task.task, request), held, beat)
+            answer = self._patiently(lambda: self._ledger.complete(task.task, request), bell)
         except LeaseLost:
             self._metrics.tasks.labels(task.kind, "lost").inc()
             return None
         except Permanent as refused:
             error = Retryable(refused.detail, reason=RESULT_REFUSED)
-            self._end(task, "failed", lambda: self._fail(task, attempt.secret, error), held, beat)
+            self._end(task, "failed", lambda: self._fail(task, attempt.secret, error), bell)
             return None
         self._metrics.tasks.labels(task.kind, "completed").inc()
         return answer
@@ -242,15 +237,13 @@ class Slot:
         _log.warning("TASK_FAILED", kind=task.kind, code=request.code, permanent=request.permanent, exc_info=error)
         self._ledger.fail(task.task, request)
 
-    def _end(
-        self, task: ClaimedTask, end: str, report: Callable[[], None], held: HeldMessage, beat: Callable[[], None]
-    ) -> None:
+    def _end(self, task: ClaimedTask, end: str, report: Callable[[], None], bell: Bell) -> None:
         """Send a report that ends the attempt; a lease that is gone by then needs none."""
         try:
-            self._patiently(report, held, beat)
+            self._patiently(report, bell)
         except LeaseLost:
             end = "lost"
         except Permanent as error:  # the lease will expire; nothing is lost by waiting for that
-            _log.error("REPORT_REFUSED", end=end, detail=error.detail)  # noqa: TRY400 - as in see_through
+            _log.error("REPORT_REFUSED", end=end, detail=error.detail)
         _log.info("TASK_ENDED", end=end, kind=task.kind)
         self._metrics.tasks.labels(task.kind, end).inc()

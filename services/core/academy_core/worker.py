@@ -35,7 +35,7 @@ def run_worker(  # noqa: PLR0913 - all but two are keyword-only
     log.configure(settings)
     options = WorkerOptions(
         worker=worker_id,
-        queues={queue: settings.queue_name(queue) for queue in weights},
+        queues=settings.queue_names(),
         weights=weights,
         slots=slots,
         wait_seconds=settings.SQS_WAIT_TIME_SECONDS,
@@ -52,7 +52,7 @@ def run_worker(  # noqa: PLR0913 - all but two are keyword-only
         consumer = Consumer(
             sqs, ledger, handlers, options, liveness=Liveness(), activity=activity, on_finished=signals.wake
         )
-        with metrics.served(consumer.metrics, consumer.liveness, settings.METRICS_PORT) as port:
+        with metrics.served(consumer.metrics, consumer.liveness, settings.METRICS_PORT, settings.METRICS_HOST) as port:
             consumer.start()
             _log.info("WORKER_STARTED", worker=worker_id, queues=",".join(weights), slots=slots, metrics_port=port)
             _until_finished(consumer, signals)

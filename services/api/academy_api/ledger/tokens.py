@@ -24,6 +24,7 @@ def accepted(settings: ApiSettings) -> tuple[tuple[bytes, WorkerClass], ...]:
         (WorkerClass.VIDEO, settings.INTERNAL_WORKER_TOKENS_VIDEO),
         (WorkerClass.AI_CPU, settings.INTERNAL_WORKER_TOKENS_AI_CPU),
         (WorkerClass.AI_GPU, settings.INTERNAL_WORKER_TOKENS_AI_GPU),
+        (WorkerClass.RELAY, settings.INTERNAL_WORKER_TOKENS_RELAY),
     ):
         name = f"INTERNAL_WORKER_TOKENS_{worker_class.name}"
         tokens = split(value.get_secret_value())

@@ -28,7 +28,7 @@ def duties_of(settings: ApiSettings) -> Iterator[Callable[[], Sequence[Duty]]]:
     sqs = SqsClient(settings, connect_seconds=CONNECT_SECONDS, answer_seconds=ANSWER_SECONDS, attempts=1)
     post = Post(sqs, queue_names(settings))
     reach = Reach()
-    token = tokens.split(settings.INTERNAL_WORKER_TOKENS_VIDEO.get_secret_value())[0]
+    token = tokens.split(settings.INTERNAL_WORKER_TOKENS_RELAY.get_secret_value())[0]
     prober = Prober(reach, str(settings.API_BASE_URL), token)
     prober.start()
     try:
