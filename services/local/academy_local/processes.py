@@ -14,6 +14,7 @@ from typing import Protocol
 
 POLL_SECONDS = 0.05
 LOG_TAIL_LINES = 20
+_INHERITED = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV"}
 
 
 class NotReady(RuntimeError):
@@ -26,7 +27,7 @@ class Command:
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
-    """Added to the inherited environment."""
+    """Added to what `inherited` lets through."""
     stop_signal: signal.Signals = signal.SIGTERM
     grace_seconds: float = 10.0
     """After this long the whole process group is killed."""
@@ -72,7 +73,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **command.env},
+                env={**inherited(), **command.env},
                 start_new_session=True,
             )
         self.pid = self._process.pid
@@ -110,6 +111,11 @@ class Child:
         finally:
             kill_group(self.pid)
             self._process.wait()
+
+
+def inherited() -> dict[str, str]:
+    """What a child gets of this process's environment: what finds programs and files, no settings, no credentials."""
+    return {name: value for name, value in os.environ.items() if name in _INHERITED}
 
 
 def kill_group(group: int) -> None:
