@@ -1,0 +1,251 @@
+"""The relay's playlist duty: the only writer of playlists, early master included.
+
+Every second, for each publication whose job runs: read what chunks have come (database), write the playlists that grew
+(object store, on threads, outside any transaction), note it (database). Nothing is remembered but copies of what both
+hold, so a relay that is killed anywhere is followed by one that finds the same work again: a playlist that is already
+as long is left alone, one that grew meanwhile is never overwritten (conditional PUT), and a publication becomes ready
+only after all its playlists are ended and its measured master is stored.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from academy_api.lectures import graves, playlists, states
+from academy_api.lectures.models import RUNNING, Lecture, Publication, State
+from academy_api.ledger import jobs
+from academy_core.errors import NotFound, PreconditionFailed
+from academy_core.store import ObjectStore
+from academy_core.video import CHUNK, PLAN, ChunkResult, PlanResult, PublishResult
+
+EVERY_SECONDS = 1.0
+AT_MOST_EVERY = timedelta(seconds=1)
+"""R2 refuses more than one write a second to one key."""
+AT_ONCE = 100
+"""Publications looked at in one run; the others have their turn in the next."""
+CONTENT_TYPE = "application/vnd.apple.mpegurl"
+GROWING = "public, max-age=1"
+ENDED = "public, max-age=300"
+_THREADS = 8
+
+_log = structlog.get_logger(__name__)
+
+
+class PlaylistDiffers(Exception):
+    """What is stored is neither a beginning of what should be, nor the other way round."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """Copy of what the ledger said about one publication: results never change."""
+
+    turn: int = 0
+    plan: PlanResult | None = None
+    tasks: set[int] = field(default_factory=set)
+    chunks: dict[int, ChunkResult] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One publication's next playlists."""
+
+    publication: UUID
+    lecture: UUID
+    job: UUID
+    prefix: str
+    media: Mapping[str, str]
+    master: str
+    chunks: int
+    playable_seconds: float
+    duration_seconds: float
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    text: str
+    etag: str
+
+
+class PlaylistWriter:
+    """The duty with its copies. One a relay process."""
+
+    def __init__(self, bucket: ObjectStore) -> None:
+        self._bucket = bucket
+        self._turn = 0
+        self._known: dict[UUID, _Known] = {}
+        self._stored: dict[str, _Stored] = {}
+
+    def run(self) -> None:
+        """One turn: every publication that grew, each at most once a second. Failures are logged and tried again."""
+        steps = [step for publication in self._running() if (step := self._next(publication)) is not None]
+        if not steps:
+            return
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="playlists") as pool:
+            written = list(pool.map(self._try_write, steps))
+        for step, done in zip(steps, written, strict=True):
+            if done:
+                _record(step)
+
+    def _running(self) -> Sequence[Publication]:
+        """Running publications, those first that have waited longest for their turn."""
+        due = Q(playlists_at=None) | Q(playlists_at__lte=timezone.now() - AT_MOST_EVERY)
+        running = {each.pk: each for each in Publication.objects.filter(state__in=RUNNING, job__isnull=False)}
+        for gone in self._known.keys() - running.keys():
+            del self._known[gone]
+        prefixes = tuple(each.output_prefix for each in running.values())
+        self._stored = {key: stored for key, stored in self._stored.items() if key.startswith(prefixes)}
+        ready = Publication.objects.filter(due, pk__in=running)
+        self._turn += 1
+        return sorted(ready, key=lambda each: self._known.setdefault(each.pk, _Known()).turn)[:AT_ONCE]
+
+    def _next(self, publication: Publication) -> _Step | None:
+        known = self._known[publication.pk]
+        known.turn = self._turn
+        try:
+            return self._planned(publication, known)
+        except Exception:  # noqa: BLE001 - logged; one publication's trouble is not the others'
+            _log.exception("playlists_not_built", publication=str(publication.pk))
+            return None
+
+    def _planned(self, publication: Publication, known: _Known) -> _Step | None:
+        """The next playlists, None when nothing is new."""
+        _learn(publication, known)
+        if known.plan is None:
+            return None
+        prefix = playlists.contiguous(known.chunks)
+        ended = publication.published is not None
+        if not prefix or (len(prefix) <= publication.chunks_listed and not ended):
+            return None
+        if ended and len(prefix) != len(known.plan.chunk_frames):
+            raise PlaylistDiffers("the job succeeded without all its chunks")
+        master = (
+            playlists.measured_master(known.plan, prefix, PublishResult.model_validate(publication.published))
+            if ended
+            else playlists.early_master(known.plan, prefix)
+        )
+        return _Step(
+            publication=publication.pk,
+            lecture=publication.lecture_id,
+            job=_job(publication),
+            prefix=publication.output_prefix,
+            media=playlists.media_playlists(known.plan, prefix, ended=ended),
+            master=master,
+            chunks=len(prefix),
+            playable_seconds=playlists.playable_seconds(known.plan, prefix),
+            duration_seconds=known.plan.duration_seconds,
+            ended=ended,
+        )
+
+    def _try_write(self, step: _Step) -> bool:
+        try:
+            self._write(step)
+        except Exception:  # noqa: BLE001 - logged and tried again next turn; the others do not wait for it
+            _log.exception("playlists_not_written", publication=str(step.publication))
+            return False
+        return True
+
+    def _write(self, step: _Step) -> None:
+        """Media playlists first, the master last: a player never sees a master whose parts are missing."""
+        for name, text in step.media.items():
+            self._grow(step.prefix + name, text, cache_control=ENDED if step.ended else GROWING)
+        self._write_master(step)
+
+    def _grow(self, key: str, text: str, *, cache_control: str) -> None:
+        stored = self._read(key)
+        if stored is None:
+            self._put(key, text, cache_control, None)
+        elif text != stored.text and text.startswith(stored.text):
+            self._put(key, text, cache_control, stored.etag)
+        elif not stored.text.startswith(text):
+            raise PlaylistDiffers(key)
+
+    def _write_master(self, step: _Step) -> None:
+        """The early master is written once; the measured one takes its place once and is never taken back."""
+        key = step.prefix + playlists.MASTER
+        stored = self._read(key)
+        if stored is None:
+            self._put(key, step.master, ENDED if step.ended else GROWING, None)
+        elif step.ended and stored.text != step.master:
+            self._put(key, step.master, ENDED, stored.etag)
+
+    def _read(self, key: str) -> _Stored | None:
+        """What is stored under the key, from our copy where there is one. ETag first: a later change fails the PUT."""
+        if key not in self._stored:
+            try:
+                etag = self._bucket.head(key).etag
+            except NotFound:
+                return None
+            self._stored[key] = _Stored(self._bucket.get(key).decode(), etag)
+        return self._stored[key]
+
+    def _put(self, key: str, text: str, cache_control: str, over: str | None) -> None:
+        try:
+            etag = self._bucket.put(
+                key,
+                text.encode(),
+                content_type=CONTENT_TYPE,
+                cache_control=cache_control,
+                if_match=over,
+                if_none_match=over is None,
+            )
+        except PreconditionFailed:
+            self._stored.pop(key, None)  # another relay wrote: read it anew next turn
+            raise
+        self._stored[key] = _Stored(text, etag)
+
+
+def _learn(publication: Publication, known: _Known) -> None:
+    """Fetch from the ledger what is not known yet."""
+    job = _job(publication)
+    if known.plan is None:
+        plans = jobs.results(job, PLAN.name)
+        if not plans:
+            return
+        known.plan = PlanResult.model_validate(plans[-1].result)
+    for found in jobs.results(job, CHUNK.name, beyond=known.tasks):
+        chunk = ChunkResult.model_validate(found.result)
+        known.chunks[chunk.index] = chunk
+        known.tasks.add(found.task)
+
+
+def _job(publication: Publication) -> UUID:
+    if publication.job is None:
+        raise ValueError("a running publication has a job")
+    return publication.job
+
+
+def _record(step: _Step) -> None:
+    """Note what was written, unless the publication was cancelled, replaced or deleted meanwhile."""
+    now = timezone.now()
+    with transaction.atomic():
+        lecture = Lecture.objects.select_for_update().filter(pk=step.lecture).first()
+        if lecture is None:
+            return
+        publication = lecture.publications.filter(pk=step.publication, job=step.job, state__in=RUNNING).first()
+        if publication is None:
+            return
+        publication.chunks_listed = step.chunks
+        publication.playable_seconds = step.playable_seconds
+        publication.duration_seconds = step.duration_seconds
+        publication.playlists_at = now
+        publication.state = State.READY if step.ended else State.PLAYABLE
+        if step.ended:
+            publication.ready_at = now
+            _supersede(lecture)
+        publication.save()
+        states.follow(lecture)
+
+
+def _supersede(lecture: Lecture) -> None:
+    """The publication that played until now goes; who watches it may go on for a while."""
+    old = list(lecture.publications.select_related("upload").filter(state=State.READY))
+    graves.bury(old, sweep_at=timezone.now() + graves.SUPERSEDED_FOR)
+    lecture.publications.filter(pk__in=[each.pk for each in old]).delete()
