@@ -1,110 +1,17 @@
 """Playlists as pure functions: what an independent reader (PyPI m3u8) sees, and what may never change."""
 
-from fractions import Fraction
 from itertools import accumulate, pairwise
 
 import m3u8
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lecture_support import chunk_of, plan_of, published_of
 
 from academy_api.lectures import playlists
-from academy_core.video import (
-    Audio,
-    Bandwidth,
-    ChunkResult,
-    Encoding,
-    PlanResult,
-    PublishResult,
-    Rendition,
-    Rung,
-    Segment,
-)
+from academy_core.video import ChunkResult
 
-RUNGS = (
-    Rung(name="720p", width=1280, height=720, crf=23, max_rate=2_400_000, buffer_size=4_800_000),
-    Rung(name="480p", width=854, height=480, crf=23, max_rate=1_000_000, buffer_size=2_000_000),
-)
 FPS = st.sampled_from([(30, 1, 15_360, 512), (25, 1, 12_800, 512), (24_000, 1001, 24_000, 1001), (60, 1, 15_360, 256)])
-
-
-def plan_of(
-    chunk_segments: list[int],
-    *,
-    fps: tuple[int, int, int, int] = (30, 1, 15_360, 512),
-    audio: bool = True,
-    short: int = 0,
-) -> PlanResult:
-    """A plan whose chunks hold so many whole segments each, `short` frames missing at the very end."""
-    num, den, timescale, tick = fps
-    gop = round(6 * Fraction(num, den))
-    frames = [count * gop for count in chunk_segments]
-    frames[-1] -= short
-    encoding = Encoding(
-        source_key="sources/a",
-        source_bytes=1,
-        source_etag="e",
-        container="mov,mp4",
-        video_stream_index=0,
-        start_seconds="0",
-        fps_num=num,
-        fps_den=den,
-        timescale=timescale,
-        tick=tick,
-        gop=gop,
-        total_frames=sum(frames),
-        pad_frames=0,
-        rungs=RUNGS,
-        audio=Audio(stream_index=1) if audio else None,
-        threads=1,
-        seek_margin_seconds=2,
-    )
-    seconds = float(sum(frames) * Fraction(den, num))
-    return PlanResult(encoding=encoding, duration_seconds=seconds, target_duration=6, chunk_frames=tuple(frames))
-
-
-def chunk_of(plan: PlanResult, index: int, *, init: str = "a") -> ChunkResult:
-    """What the worker would return for this chunk, names included."""
-    encoding = plan.encoding
-    first = sum(plan.chunk_frames[:index])
-    frames = plan.chunk_frames[index]
-    sizes = [min(encoding.gop, frames - at) for at in range(0, frames, encoding.gop)]
-    number = first // encoding.gop
-
-    def rendition(name: str, codec: str, timescale: int, ticks: list[int]) -> Rendition:
-        return Rendition(
-            name=name,
-            init=f"{name}/init-{init}.mp4",
-            timescale=timescale,
-            codec=codec,
-            segments=tuple(
-                Segment(
-                    name=f"{name}/{number + at:05d}-{init}{at}.m4s", number=number + at, duration_ticks=each, bytes=9
-                )
-                for at, each in enumerate(ticks)
-            ),
-        )
-
-    video = [
-        rendition(rung.name, "avc1.64001f", encoding.timescale, [size * encoding.tick for size in sizes])
-        for rung in encoding.rungs
-    ]
-    samples = [int(size * 48_000 * Fraction(encoding.fps_den, encoding.fps_num)) for size in sizes]
-    audio = [rendition("audio", "mp4a.40.2", 48_000, samples)] if encoding.audio is not None else []
-    return ChunkResult(index=index, first_frame=first, frames=frames, renditions=(*video, *audio))
-
-
-def published_of(plan: PlanResult) -> PublishResult:
-    names = playlists.rendition_names(plan)
-    return PublishResult(
-        duration_seconds=plan.duration_seconds,
-        segments=1,
-        bandwidths=tuple(
-            Bandwidth(name=name, peak=1000 * at + 900, average=1000 * at + 500) for at, name in enumerate(names)
-        ),
-        poster=None,
-        bytes=1,
-    )
 
 
 @given(

@@ -1,0 +1,732 @@
+"""Lectures over HTTP, on real Postgres and the real ledger, with a made-up worker and the object store in memory."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
+
+import m3u8
+import pytest
+from api_support import Api, World, signed_in, stranger
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from lecture_support import Worker, chunk_of, plan_of
+
+from academy_api.accounts.models import AuditEntry
+from academy_api.lectures import graves, publishing, store, uploads
+from academy_api.lectures.models import Lecture, Publication, State, Tombstone, Upload
+from academy_api.playback import api as playback_api
+from academy_api.settings import config
+from academy_core import playback
+from academy_core.errors import LeaseLost, NotFound, StoreUnavailable
+from academy_core.store_fake import FakeStore
+
+LECTURES = "/api/v1/lectures"
+DATA = b"\x00\x00\x00\x20ftypisom" + b"\x00" * 4000
+FILE = {"file_name": "1강.mp4", "size": len(DATA), "content_type": "video/mp4"}
+PLAN = plan_of([2, 4, 10])
+
+
+@pytest.fixture
+def video(monkeypatch: pytest.MonkeyPatch) -> FakeStore:
+    """The video bucket, in memory."""
+    bucket = FakeStore()
+    monkeypatch.setattr(store, "video", lambda: bucket)
+    return bucket
+
+
+@pytest.fixture
+def teacher(world: World) -> Api:
+    return signed_in(world.teacher)
+
+
+@pytest.fixture
+def student(world: World) -> Api:
+    return signed_in(world.student)
+
+
+@pytest.fixture
+def relay(video: FakeStore) -> "Relay":
+    return Relay(video)
+
+
+class Relay:
+    """The lectures' duties, with a second passing between two turns."""
+
+    def __init__(self, bucket: FakeStore) -> None:
+        self.bucket = bucket
+        self.writer = publishing.PlaylistWriter(bucket)
+
+    def turn(self) -> None:
+        Publication.objects.exclude(playlists_at=None).update(playlists_at=timezone.now() - timedelta(seconds=1))
+        self.writer.run()
+
+    def restart(self) -> None:
+        """Another relay process takes over."""
+        self.writer = publishing.PlaylistWriter(self.bucket)
+
+
+def ok(answer: Any, status: int = 200) -> Any:
+    assert answer.status_code == status, answer.content
+    return answer.json() if answer.content else None
+
+
+def refused(answer: Any, status: int, code: str) -> None:
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.content
+
+
+def create(api: Api, title: str = "미적분 1강") -> str:
+    lecture: str = ok(api.call("POST", LECTURES, {"title": title, **FILE}), 201)["id"]
+    return lecture
+
+
+def send_parts(api: Api, lecture: str, bucket: FakeStore, data: bytes = DATA) -> None:
+    """What a browser does with the presigned URLs, done in memory."""
+    ok(api.call("POST", f"{LECTURES}/{lecture}/upload/parts", {}))
+    upload = Upload.objects.get(publication__lecture=lecture, completed_at=None)
+    for part in uploads.parts(len(data), upload.part_bytes):
+        start = (part.number - 1) * upload.part_bytes
+        bucket.put_part(upload.source_key, upload.upload_id, part.number, data[start : start + part.size])
+
+
+def uploaded(api: Api, bucket: FakeStore, title: str = "미적분 1강") -> str:
+    lecture = create(api, title)
+    send_parts(api, lecture, bucket)
+    ok(api.call("POST", f"{LECTURES}/{lecture}/upload/complete"))
+    return lecture
+
+
+def made_ready(api: Api, relay: Relay, title: str = "미적분 1강") -> str:
+    lecture = uploaded(api, relay.bucket, title)
+    Worker().encode(PLAN)
+    relay.turn()
+    assert state_of(api, lecture) == "ready"
+    return lecture
+
+
+def detail(api: Api, lecture: str) -> Any:
+    return ok(api.call("GET", f"{LECTURES}/{lecture}"))
+
+
+def state_of(api: Api, lecture: str) -> str:
+    state: str = detail(api, lecture)["state"]
+    return state
+
+
+def newest(lecture: str) -> Publication:
+    return Publication.objects.exclude(state=State.READY).select_related("upload").get(lecture=lecture)
+
+
+def playlist(bucket: FakeStore, publication: Publication, name: str) -> Any:
+    stored = bucket.objects[f"{publication.output_prefix}{name}"]
+    assert stored.content_type == "application/vnd.apple.mpegurl"
+    assert stored.cache_control is not None
+    return m3u8.loads(stored.data.decode())
+
+
+def stages(api: Api, lecture: str) -> dict[str, tuple[str, int, int | None]]:
+    return {
+        each["name"]: (each["state"], each["done"], each["total"])
+        for each in detail(api, lecture)["publication"]["stages"]
+    }
+
+
+# -- from upload to playback ------------------------------------------------------------------------------------------
+
+
+def test_a_lecture_goes_from_upload_to_playback(teacher: Api, student: Api, video: FakeStore, relay: Relay) -> None:
+    lecture = create(teacher)
+    assert stages(teacher, lecture)["upload"] == ("running", 0, 1)
+    send_parts(teacher, lecture, video)
+    assert state_of(teacher, lecture) == "uploading"
+    assert ok(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"))["state"] == "processing"
+    publication = newest(lecture)
+    worker = Worker()
+    worker.plan(PLAN)
+    relay.turn()
+    assert not [key for key in video.objects if key.endswith(".m3u8")]
+    refused(student.call("GET", f"{LECTURES}/{lecture}/playback"), 404, "not-found")
+    refused(teacher.call("GET", f"{LECTURES}/{lecture}/playback"), 409, "not-playable-yet")
+
+    chunks = worker.claim_chunks(3)
+    worker.heartbeat(chunks[1], 50)
+    worker.complete(chunks[0], chunk_of(PLAN, 0))
+    relay.turn()
+    shown = detail(teacher, lecture)
+    assert (shown["state"], shown["playable_seconds"], shown["duration_seconds"]) == ("playable", 12.0, 96.0)
+    assert stages(teacher, lecture) == {
+        "upload": ("done", 1, 1),
+        "plan": ("done", 1, 1),
+        "chunks": ("running", 1, 3),
+        "publish": ("waiting", 0, 1),
+    }
+    assert not playlist(video, publication, "480p.m3u8").is_endlist
+    assert playlist(video, publication, "master.m3u8").playlists[0].stream_info.average_bandwidth is None
+    assert ok(student.call("GET", f"{LECTURES}/{lecture}/playback"))["state"] == "playable"
+    assert detail(student, lecture)["publication"] is None
+
+    for index in (2, 1):
+        worker.complete(chunks[index], chunk_of(PLAN, index))
+    worker.publish(PLAN)
+    assert state_of(teacher, lecture) == "playable", "ready only once the playlists are ended"
+    relay.turn()
+    assert state_of(teacher, lecture) == "ready"
+    for name in ("720p.m3u8", "480p.m3u8", "audio.m3u8"):
+        read = playlist(video, publication, name)
+        assert read.is_endlist
+        assert len(read.segments) == 16
+    assert playlist(video, publication, "master.m3u8").playlists[0].stream_info.average_bandwidth == 3000
+    assert {state for state, _, _ in stages(teacher, lecture).values()} == {"done"}
+
+
+def test_the_playback_address_opens_the_publication_for_this_viewer(
+    world: World, teacher: Api, student: Api, relay: Relay
+) -> None:
+    lecture = made_ready(teacher, relay)
+    publication = Publication.objects.get(lecture=lecture)
+    answer = ok(student.call("GET", f"{LECTURES}/{lecture}/playback"))
+    url = urlsplit(answer["url"])
+    keyring = config.keyring()
+    assert keyring is not None
+    base = urlsplit(str(config.CDN_HLS_BASE_URL)).path
+    key, grant = playback.admit(keyring, url.path.removeprefix(base), url.query, timezone.now().timestamp())
+    assert key == f"{publication.output_prefix}master.m3u8"
+    assert grant.prefix == publication.output_prefix
+    assert grant.viewer == f"membership:{world.student.pk}"
+    assert grant.expires >= timezone.now().timestamp() + 12 * 3600 - 5
+    assert not Upload.objects.get(publication=publication).source_key.startswith(grant.prefix)
+
+
+def test_without_a_secret_the_address_is_plain(teacher: Api, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    lecture = made_ready(teacher, relay)
+    plain = SimpleNamespace(CDN_HLS_BASE_URL="https://cdn.example/", keyring=lambda: None)
+    monkeypatch.setattr(playback_api, "config", plain)
+    answer = ok(teacher.call("GET", f"{LECTURES}/{lecture}/playback"))
+    prefix = Publication.objects.get(lecture=lecture).output_prefix
+    assert (answer["url"], answer["expires_at"]) == (f"https://cdn.example/{prefix}master.m3u8", None)
+
+
+# -- who may ----------------------------------------------------------------------------------------------------------
+
+READS: tuple[tuple[str, str], ...] = (("GET", "{}"), ("GET", "{}/playback"))
+WRITES: tuple[tuple[str, str, Any], ...] = (
+    ("DELETE", "{}", None),
+    ("POST", "{}/upload/parts", {}),
+    ("POST", "{}/upload/complete", None),
+    ("POST", "{}/cancel", None),
+    ("POST", "{}/retry", None),
+    ("POST", "{}/replace", FILE),
+)
+
+
+def test_a_stranger_gets_nothing(teacher: Api, video: FakeStore) -> None:
+    lecture = uploaded(teacher, video)
+    asked = [*((method, path, None) for method, path in READS), *WRITES]
+    for method, path, body in asked:
+        refused(stranger().call(method, f"{LECTURES}/{path.format(lecture)}", body), 401, "not-authenticated")
+    refused(stranger().call("GET", LECTURES), 401, "not-authenticated")
+    refused(stranger().call("POST", LECTURES, {"title": "x", **FILE}), 401, "not-authenticated")
+
+
+def test_another_academys_director_finds_nothing(world: World, teacher: Api, relay: Relay) -> None:
+    lecture = made_ready(teacher, relay)
+    other = signed_in(world.other_director)
+    for method, path, body in [*((method, path, None) for method, path in READS), *WRITES]:
+        refused(other.call(method, f"{LECTURES}/{path.format(lecture)}", body), 404, "not-found")
+    assert ok(other.call("GET", LECTURES)) == {"items": [], "next": None}
+    assert state_of(teacher, lecture) == "ready"
+
+
+def test_a_student_watches_and_changes_nothing(teacher: Api, student: Api, video: FakeStore, relay: Relay) -> None:
+    ready = made_ready(teacher, relay, "끝난 강의")
+    hidden = uploaded(teacher, video, "올리는 중")
+    for method, path, body in WRITES:
+        refused(student.call(method, f"{LECTURES}/{path.format(ready)}", body), 403, "not-allowed")
+    refused(student.call("POST", LECTURES, {"title": "x", **FILE}), 403, "not-allowed")
+    refused(student.call("GET", f"{LECTURES}/{hidden}"), 404, "not-found")
+    refused(student.call("GET", f"{LECTURES}/{hidden}/playback"), 404, "not-found")
+    assert [each["id"] for each in ok(student.call("GET", LECTURES))["items"]] == [ready]
+    assert ok(student.call("GET", f"{LECTURES}?state=processing"))["items"] == []
+    assert ok(student.call("GET", f"{LECTURES}/{ready}/playback"))["state"] == "ready"
+
+
+def test_the_director_manages_too(world: World, video: FakeStore) -> None:
+    director = signed_in(world.director)
+    assert state_of(director, uploaded(director, video)) == "processing"
+
+
+def test_the_list_is_paged_and_filtered(teacher: Api, video: FakeStore) -> None:
+    first = create(teacher, "확률과 통계 1강")
+    second = uploaded(teacher, video, "확률과 통계 2강")
+    third = create(teacher, "기하")
+    page = ok(teacher.call("GET", f"{LECTURES}?limit=2"))
+    assert [each["id"] for each in page["items"]] == [third, second]
+    rest = ok(teacher.call("GET", f"{LECTURES}?limit=2&cursor={page['next']}"))
+    assert ([each["id"] for each in rest["items"]], rest["next"]) == ([first], None)
+    named = ok(teacher.call("GET", f"{LECTURES}?title=통계"))["items"]
+    assert [each["id"] for each in named] == [second, first]
+    assert [each["id"] for each in ok(teacher.call("GET", f"{LECTURES}?state=processing"))["items"]] == [second]
+    refused(teacher.call("GET", f"{LECTURES}?state=nonsense"), 422, "invalid-request")
+
+
+@pytest.mark.usefixtures("video")
+def test_the_database_refuses_a_publication_of_another_academys_lecture(world: World, teacher: Api) -> None:
+    lecture = UUID(create(teacher))
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Publication.objects.filter(lecture=lecture).update(academy=world.other)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Publication.objects.create(academy=world.other, lecture_id=lecture, output_prefix="x/", state=State.READY)
+
+
+# -- uploads ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("video")
+def test_a_repeated_create_makes_one_lecture(teacher: Api) -> None:
+    body = {"title": "수열", **FILE}
+    key = {"Idempotency-Key": "create-1"}
+    first = ok(teacher.call("POST", LECTURES, body, **key), 201)
+    assert ok(teacher.call("POST", LECTURES, body, **key), 201) == first
+    assert Lecture.objects.count() == Publication.objects.count() == 1
+    refused(teacher.call("POST", LECTURES, {**body, "title": "다른 강의"}, **key), 422, "idempotency-mismatch")
+    ok(teacher.call("POST", f"{LECTURES}/{first['id']}/replace", FILE, **key), 201)
+    again = ok(teacher.call("POST", f"{LECTURES}/{first['id']}/replace", FILE, **key), 201)
+    assert again["publication"]["id"] == str(newest(first["id"]).pk)
+    assert Tombstone.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"content_type": "application/pdf"}, "source-not-a-video"),
+        ({"size": uploads.MAX_SOURCE_BYTES + 1}, "source-too-large"),
+        ({"size": 0}, "invalid-request"),
+        ({"title": "  "}, "invalid-request"),
+        ({"academy": str(uuid4())}, "invalid-request"),
+    ],
+)
+def test_what_cannot_be_a_lecture_is_refused_before_the_upload(teacher: Api, change: dict[str, Any], code: str) -> None:
+    refused(teacher.call("POST", LECTURES, {"title": "강의", **FILE, **change}), 422, code)
+    assert not Lecture.objects.exists()
+
+
+def test_completing_twice_submits_one_job(teacher: Api, video: FakeStore) -> None:
+    lecture = uploaded(teacher, video)
+    job = newest(lecture).job
+    assert ok(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"))["state"] == "processing"
+    assert newest(lecture).job == job
+    worker = Worker()
+    task = worker.claim()
+    assert task.input["source_etag"] == video.head(task.input["source_key"]).etag
+    assert worker.try_claim() is None
+
+
+def test_a_completion_whose_answer_was_lost_goes_on(teacher: Api, video: FakeStore) -> None:
+    lecture = create(teacher)
+    send_parts(teacher, lecture, video)
+    upload = newest(lecture).upload
+    video.complete_multipart(upload.source_key, upload.upload_id, video.list_parts(upload.source_key, upload.upload_id))
+    assert ok(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"))["state"] == "processing"
+
+
+def test_completing_too_early_changes_nothing(teacher: Api, video: FakeStore) -> None:
+    lecture = create(teacher)
+    for _ in range(2):
+        refused(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"), 422, "upload-incomplete")
+        ok(teacher.call("POST", f"{LECTURES}/{lecture}/upload/parts", {}))
+    assert state_of(teacher, lecture) == "uploading"
+    send_parts(teacher, lecture, video)
+    ok(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"))
+
+
+def test_an_upload_the_store_dropped_starts_anew(teacher: Api, video: FakeStore) -> None:
+    lecture = create(teacher)
+    send_parts(teacher, lecture, video)
+    upload = newest(lecture).upload
+    video.abort_multipart(upload.source_key, upload.upload_id)
+    refused(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"), 422, "upload-incomplete")
+    send_parts(teacher, lecture, video)
+    ok(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"))
+
+
+def test_a_file_that_is_no_video_fails_with_a_reason_and_is_swept(teacher: Api, video: FakeStore) -> None:
+    lecture = create(teacher)
+    send_parts(teacher, lecture, video, b"%PDF-1.7" + DATA[8:])
+    refused(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"), 422, "source-not-a-video")
+    shown = detail(teacher, lecture)
+    assert (shown["state"], shown["publication"]["reason"]["code"]) == ("failed", "source-not-a-video")
+    refused(teacher.call("POST", f"{LECTURES}/{lecture}/retry"), 409, "nothing-to-retry")
+    graves.sweep()
+    assert not video.objects
+
+
+def test_an_upload_left_alone_for_a_day_is_given_up(teacher: Api, video: FakeStore) -> None:
+    lecture = create(teacher)
+    send_parts(teacher, lecture, video)
+    upload = newest(lecture).upload
+    graves.give_up_uploads()
+    assert state_of(teacher, lecture) == "uploading"
+    Upload.objects.update(active_at=timezone.now() - graves.ABANDONED_AFTER)
+    graves.give_up_uploads()
+    shown = detail(teacher, lecture)
+    assert (shown["state"], shown["publication"]["reason"]["code"]) == ("failed", "upload-abandoned")
+    refused(teacher.call("POST", f"{LECTURES}/{lecture}/upload/parts", {}), 409, "no-upload")
+    graves.sweep()
+    with pytest.raises(NotFound):
+        video.list_parts(upload.source_key, upload.upload_id)
+
+
+@pytest.mark.usefixtures("video")
+def test_an_upload_in_use_is_not_given_up(teacher: Api) -> None:
+    lecture = create(teacher)
+    Upload.objects.update(active_at=timezone.now() - graves.ABANDONED_AFTER)
+    ok(teacher.call("POST", f"{LECTURES}/{lecture}/upload/parts", {}))
+    graves.give_up_uploads()
+    assert state_of(teacher, lecture) == "uploading"
+
+
+# -- playlists --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def working(teacher: Api, video: FakeStore) -> tuple[Worker, Publication, Callable[[int], None]]:
+    """A planned lecture with its three chunks claimed; the callable completes one."""
+    lecture = uploaded(teacher, video)
+    worker = Worker()
+    worker.plan(PLAN)
+    tasks = worker.claim_chunks(3)
+    return worker, newest(lecture), lambda index: worker.complete(tasks[index], chunk_of(PLAN, index))
+
+
+Working = tuple[Worker, Publication, Callable[[int], None]]
+
+
+def _segments(bucket: FakeStore, publication: Publication) -> int:
+    key = f"{publication.output_prefix}720p.m3u8"
+    return len(playlist(bucket, publication, "720p.m3u8").segments) if key in bucket.objects else 0
+
+
+def test_only_the_contiguous_prefix_is_listed(working: Working, video: FakeStore, relay: Relay) -> None:
+    _, publication, complete = working
+    complete(2)
+    relay.turn()
+    assert _segments(video, publication) == 0
+    complete(0)
+    relay.turn()
+    assert _segments(video, publication) == 2
+    complete(1)
+    relay.turn()
+    assert _segments(video, publication) == 16
+
+
+def test_playlists_are_written_at_most_once_a_second(working: Working, video: FakeStore, relay: Relay) -> None:
+    _, publication, complete = working
+    complete(0)
+    relay.writer.run()
+    complete(1)
+    relay.writer.run()
+    assert _segments(video, publication) == 2, "less than a second has passed"
+    relay.turn()
+    assert _segments(video, publication) == 6
+
+
+def test_a_relay_killed_after_writing_is_followed_by_one_that_finishes(
+    working: Working, video: FakeStore, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, publication, complete = working
+
+    def killed(_step: object) -> None:
+        raise SystemExit
+
+    for index in range(3):
+        complete(index)
+        with monkeypatch.context() as patch:
+            patch.setattr(publishing, "_record", killed)
+            with pytest.raises(SystemExit):
+                relay.turn()
+        relay.restart()
+    worker.publish(PLAN)
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "_record", killed)
+        with pytest.raises(SystemExit):
+            relay.turn()
+    before = dict(video.objects)
+    relay.restart()
+    relay.turn()
+    publication.refresh_from_db()
+    assert (publication.state, publication.chunks_listed) == ("ready", 3)
+    assert video.objects == before, "what is stored already is not written again"
+
+
+@pytest.mark.parametrize("writes", range(5))
+def test_a_relay_killed_between_two_writes_is_followed_by_one_that_finishes(
+    working: Working, video: FakeStore, relay: Relay, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    worker, publication, complete = working
+    complete(0)
+    relay.turn()
+    for index in (1, 2):
+        complete(index)
+    worker.publish(PLAN)
+    done: list[str] = []
+    put = video.put
+
+    def failing(key: str, data: bytes, **how: Any) -> str:
+        if len(done) >= writes:
+            raise StoreUnavailable("killed here")
+        done.append(key)
+        return put(key, data, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(video, "put", failing)
+        relay.turn()
+    publication.refresh_from_db()
+    assert publication.state == ("ready" if writes == 4 else "playable")
+    master = playlist(video, publication, "master.m3u8").playlists[0].stream_info
+    assert (master.average_bandwidth is not None) == (writes == 4), "the master comes last"
+    relay.restart()
+    relay.turn()
+    publication.refresh_from_db()
+    assert publication.state == "ready"
+    assert playlist(video, publication, "audio.m3u8").is_endlist
+
+
+def test_a_relay_that_is_behind_never_shrinks_a_playlist(working: Working, video: FakeStore, relay: Relay) -> None:
+    _, publication, complete = working
+    complete(0)
+    relay.turn()
+    complete(1)
+    behind = publishing.PlaylistWriter(video)
+    behind.run()
+    relay.turn()
+    longer = dict(video.objects)
+    Publication.objects.update(chunks_listed=0)
+    key = f"{publication.output_prefix}720p.m3u8"
+    grown = video.get(key) + b"#EXTINF:6.000000,\nlater.m4s\n"
+    video.put(key, grown, content_type="application/vnd.apple.mpegurl", cache_control="public, max-age=1")
+    relay.restart()
+    relay.turn()
+    assert video.get(key) == grown
+    assert {other: each for other, each in video.objects.items() if other != key} == {
+        other: each for other, each in longer.items() if other != key
+    }
+
+
+def test_a_playlist_written_by_another_meanwhile_is_read_again_not_overwritten(
+    working: Working, video: FakeStore, relay: Relay
+) -> None:
+    _, publication, complete = working
+    complete(0)
+    relay.turn()
+    key = f"{publication.output_prefix}720p.m3u8"
+    other = publishing.PlaylistWriter(video)
+    complete(1)
+    Publication.objects.update(playlists_at=None)
+    other.run()
+    theirs = video.get(key)
+    Publication.objects.update(playlists_at=None, chunks_listed=1)
+    complete(2)
+    relay.writer.run()  # its copies are stale: refused by If-Match
+    assert video.get(key) == theirs
+    relay.turn()
+    assert _segments(video, publication) == 16
+
+
+def test_one_lectures_trouble_does_not_stop_anothers_playlists(
+    teacher: Api, working: Working, video: FakeStore, relay: Relay
+) -> None:
+    _, publication, complete = working
+    lecture = uploaded(teacher, video, "다른 강의")
+    worker = Worker()
+    worker.plan(PLAN)
+    chunk = worker.claim_chunks(1)
+    worker.complete(chunk[0], chunk_of(PLAN, 0))
+    complete(0)
+    video.put(f"{publication.output_prefix}720p.m3u8", b"nonsense", content_type="text/plain")
+    relay.turn()
+    assert state_of(teacher, lecture) == "playable"
+    publication.refresh_from_db()
+    assert publication.state == "processing"
+
+
+# -- cancel, retry, replace, delete -----------------------------------------------------------------------------------
+
+
+def test_cancel_stops_running_work_and_sweeps_what_it_made(
+    teacher: Api, working: Working, video: FakeStore, relay: Relay
+) -> None:
+    worker, publication, complete = working
+    complete(0)
+    relay.turn()
+    lecture = str(publication.lecture_id)
+    assert ok(teacher.call("POST", f"{LECTURES}/{lecture}/cancel"))["state"] == "cancelled"
+    with pytest.raises(LeaseLost):
+        complete(1)
+    assert worker.try_claim() is None
+    refused(teacher.call("POST", f"{LECTURES}/{lecture}/cancel"), 409, "nothing-to-cancel")
+    refused(teacher.call("POST", f"{LECTURES}/{lecture}/retry"), 409, "nothing-to-retry")
+    refused(teacher.call("GET", f"{LECTURES}/{lecture}/playback"), 409, "not-playable-yet")
+    graves.sweep()
+    assert not video.objects
+
+
+def test_a_worker_learns_of_a_cancel_by_its_next_heartbeat(teacher: Api, video: FakeStore) -> None:
+    lecture = uploaded(teacher, video)
+    worker = Worker()
+    task = worker.claim()
+    worker.heartbeat(task, 1)
+    ok(teacher.call("POST", f"{LECTURES}/{lecture}/cancel"))
+    with pytest.raises(LeaseLost):
+        worker.heartbeat(task, 2)
+
+
+def test_a_cancelled_upload_is_aborted(teacher: Api, video: FakeStore) -> None:
+    lecture = create(teacher)
+    send_parts(teacher, lecture, video)
+    assert ok(teacher.call("POST", f"{LECTURES}/{lecture}/cancel"))["state"] == "cancelled"
+    refused(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"), 409, "no-upload")
+    upload = newest(lecture).upload
+    graves.sweep()
+    with pytest.raises(NotFound):
+        video.list_parts(upload.source_key, upload.upload_id)
+
+
+def test_delete_leaves_a_tombstone_that_is_swept_twice(
+    world: World, teacher: Api, working: Working, video: FakeStore, relay: Relay
+) -> None:
+    _, publication, complete = working
+    complete(0)
+    relay.turn()
+    lecture = str(publication.lecture_id)
+    assert teacher.call("DELETE", f"{LECTURES}/{lecture}").status_code == 204
+    refused(teacher.call("GET", f"{LECTURES}/{lecture}"), 404, "not-found")
+    refused(teacher.call("DELETE", f"{LECTURES}/{lecture}"), 404, "not-found")
+    assert AuditEntry.objects.filter(action="lecture.delete", target=lecture, academy_id=world.academy.pk).count() == 1
+    with pytest.raises(LeaseLost):
+        complete(1)
+    relay.turn()
+    graves.sweep()
+    assert not video.objects
+
+    zombie = f"{publication.output_prefix}720p/zombie.m4s"
+    video.put(zombie, b"late", content_type="video/iso.segment")
+    graves.sweep()
+    assert zombie in video.objects, "not due again yet"
+    tombstone = Tombstone.objects.get(pk=publication.pk)
+    assert tombstone.due_at == tombstone.created_at + graves.LONGEST_TASK
+    past = timezone.now() - graves.LONGEST_TASK
+    Tombstone.objects.update(created_at=past, due_at=past + graves.LONGEST_TASK)
+    graves.sweep()
+    assert not video.objects
+    assert Tombstone.objects.get(pk=publication.pk).due_at is None
+
+
+def test_a_sweep_goes_page_by_page_and_spares_the_neighbours(
+    teacher: Api, relay: Relay, video: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graves, "_PAGE", 3)
+    stays = made_ready(teacher, relay, "남는 강의")
+    goes = made_ready(teacher, relay, "지울 강의")
+    prefix = Publication.objects.get(lecture=goes).output_prefix
+    before = {key for key in video.objects if not key.startswith((prefix, f"sources/{goes}/"))}
+    for number in range(4):
+        video.put(f"{prefix}720p/{number}.m4s", b"x", content_type="video/iso.segment")
+    teacher.call("DELETE", f"{LECTURES}/{goes}")
+    turns = 0
+    while Tombstone.objects.filter(due_at__lte=timezone.now()).exists():
+        graves.sweep()
+        turns += 1
+        assert turns < 10
+    assert turns == 3
+    assert set(video.objects) == before
+    assert state_of(teacher, stays) == "ready"
+
+
+def test_replace_keeps_the_old_publication_until_the_new_one_is_ready(
+    teacher: Api, student: Api, video: FakeStore, relay: Relay
+) -> None:
+    lecture = made_ready(teacher, relay)
+    old = Publication.objects.get(lecture=lecture)
+    shown = ok(teacher.call("POST", f"{LECTURES}/{lecture}/replace", FILE), 201)
+    assert (shown["state"], shown["replacing"], shown["publication"]["state"]) == ("ready", True, "uploading")
+    assert shown["publication"]["id"] != str(old.pk)
+    send_parts(teacher, lecture, video)
+    ok(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"))
+    worker = Worker()
+    worker.plan(PLAN)
+    chunks = worker.claim_chunks(3)
+    worker.complete(chunks[0], chunk_of(PLAN, 0))
+    relay.turn()
+    new = newest(lecture)
+    assert new.state == "playable"
+    assert ok(student.call("GET", f"{LECTURES}/{lecture}/playback"))["publication"] == str(old.pk)
+    for index in (1, 2):
+        worker.complete(chunks[index], chunk_of(PLAN, index))
+    worker.publish(PLAN)
+    relay.turn()
+    assert ok(student.call("GET", f"{LECTURES}/{lecture}/playback"))["publication"] == str(new.pk)
+    assert not Publication.objects.filter(pk=old.pk).exists()
+    graves.sweep()
+    assert f"{old.output_prefix}master.m3u8" in video.objects, "those who watch the old one go on for a while"
+    Tombstone.objects.update(created_at=timezone.now() - graves.SUPERSEDED_FOR, due_at=timezone.now())
+    graves.sweep()
+    assert not [key for key in video.objects if str(old.pk) in key]
+    assert Tombstone.objects.get(pk=old.pk).due_at is None
+    assert f"{new.output_prefix}master.m3u8" in video.objects
+
+
+def test_replacing_again_stops_the_replacement_under_way(teacher: Api, video: FakeStore, relay: Relay) -> None:
+    lecture = made_ready(teacher, relay)
+    ok(teacher.call("POST", f"{LECTURES}/{lecture}/replace", FILE), 201)
+    send_parts(teacher, lecture, video)
+    ok(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"))
+    worker = Worker()
+    task = worker.claim()
+    first = newest(lecture).pk
+    ok(teacher.call("POST", f"{LECTURES}/{lecture}/replace", FILE), 201)
+    with pytest.raises(LeaseLost):
+        worker.heartbeat(task, 1)
+    assert newest(lecture).pk != first
+    assert Tombstone.objects.filter(pk=first).exists()
+    assert state_of(teacher, lecture) == "ready"
+    assert ok(teacher.call("POST", f"{LECTURES}/{lecture}/cancel"))["state"] == "ready"
+
+
+def test_a_failure_has_its_reason_and_a_retry_goes_on(
+    teacher: Api, student: Api, working: Working, relay: Relay
+) -> None:
+    worker, publication, complete = working
+    lecture = str(publication.lecture_id)
+    complete(0)
+    relay.turn()
+    worker.fail(worker.chunks[1])
+    shown = detail(teacher, lecture)
+    assert shown["state"] == "failed"
+    assert shown["publication"]["reason"] == {
+        "code": "no-video",
+        "ko": "영상이 없습니다.",
+        "en": "There is no video in it.",
+    }
+    assert stages(teacher, lecture)["chunks"] == ("stopped", 1, 3)
+    refused(student.call("GET", f"{LECTURES}/{lecture}"), 404, "not-found")
+    assert ok(teacher.call("POST", f"{LECTURES}/{lecture}/retry"))["state"] == "playable"
+    assert detail(teacher, lecture)["publication"]["reason"] is None
+    for index, task in worker.claim_chunks(2).items():
+        worker.complete(task, chunk_of(PLAN, index))
+    worker.publish(PLAN)
+    relay.turn()
+    assert state_of(teacher, lecture) == "ready"
+    refused(teacher.call("POST", f"{LECTURES}/{lecture}/retry"), 409, "nothing-to-retry")
+
+
+def test_deleting_a_finished_job_before_its_playlists_ended_is_harmless(
+    teacher: Api, video: FakeStore, relay: Relay
+) -> None:
+    lecture = uploaded(teacher, video)
+    Worker().encode(PLAN)
+    refused(teacher.call("POST", f"{LECTURES}/{lecture}/cancel"), 409, "nothing-to-cancel")
+    assert teacher.call("DELETE", f"{LECTURES}/{lecture}").status_code == 204
+    relay.turn()
+    assert not [key for key in video.objects if key.endswith(".m3u8")]
