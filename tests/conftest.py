@@ -7,10 +7,15 @@ import io
 from pathlib import Path
 
 import coverage
+import hypothesis
 import pytest
 
 LEAST_PERCENT = 90.0
 GATED = ("services/core/academy_core", "services/api/academy_api/ledger")
+
+# No example may fail because the machine was busy; a failure prints what reproduces it.
+hypothesis.settings.register_profile("academy", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("academy")
 
 _results = pytest.StashKey[dict[str, float]]()
 
