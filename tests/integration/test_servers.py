@@ -1,18 +1,24 @@
 """The servers the integration tests and the embedded platform stand on do what production's do."""
 
 import hashlib
+import signal
 from http import HTTPStatus
+from pathlib import Path
 
+import boto3
 import httpx
 import psycopg2
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from django.db import connection
 from mypy_boto3_s3.type_defs import CORSRuleTypeDef
 from support import S3Handle, SqsHandle
 
+from academy_local import ports, processes
 from academy_local.servers import pgbouncer as pgbouncer_server
 from academy_local.servers import postgres as postgres_server
+from academy_local.servers import s3 as s3_server
 
 PART = b"p" * (5 * 2**20)
 
@@ -112,3 +118,31 @@ def test_s3_cors_exposes_the_etag(s3: S3Handle, bucket: str) -> None:
     assert "access-control-allow-origin" not in httpx.options(url, headers=asked | {"Origin": "http://evil"}).headers
     answer = httpx.put(url, content=b"1", headers={"Origin": origin})
     assert "etag" in answer.headers["access-control-expose-headers"].lower()
+
+
+def test_s3_keeps_what_it_acknowledged_when_killed(tmp_path: Path) -> None:
+    server = s3_server.S3(tmp_path, tuple(ports.free(s3_server.PORTS)), "key", "secret")
+    client = boto3.client(
+        "s3",
+        endpoint_url=server.endpoint,
+        region_name="auto",
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+    )
+    server.prepare()
+    try:
+        for turn in range(2):
+            child = processes.Child(server.command(), tmp_path / "log")
+            try:
+                child.wait_ready(server.ready, 60)
+                if turn == 0:
+                    client.create_bucket(Bucket="kept")
+                    client.put_object(Bucket="kept", Key="a", Body=PART)
+                else:
+                    assert client.get_object(Bucket="kept", Key="a")["Body"].read() == PART
+                child.send(signal.SIGKILL)
+            finally:
+                child.reap(timeout=30)
+    finally:
+        server.clean()

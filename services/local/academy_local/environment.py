@@ -12,6 +12,8 @@ REGION = "ap-northeast-2"
 VIDEO_BUCKET = "academy-video"
 AI_BUCKET = "academy-ai"
 QUEUES = ("academy-video-jobs", "academy-ai-jobs-lite", "academy-ai-jobs-basic", "academy-ai-jobs-premium")
+SHUTDOWN_GRACE_SECONDS = 5
+"""How long a worker may go on after `down` before it hands its task back."""
 MARK = "ACADEMY_LOCAL_HOME"
 """Every process of a platform carries its data folder under this name, so that strays can be found."""
 
@@ -59,6 +61,7 @@ def api(identity: Identity) -> dict[str, str]:
             "INTERNAL_WORKER_TOKENS_VIDEO": secrets.video_worker,
             "INTERNAL_WORKER_TOKENS_AI_CPU": secrets.ai_cpu_worker,
             "INTERNAL_WORKER_TOKENS_AI_GPU": secrets.ai_gpu_worker,
+            "INTERNAL_WORKER_TOKENS_RELAY": secrets.relay,
             "GUNICORN_WORKERS": "1",
         }
         | playback(identity)
@@ -80,6 +83,8 @@ def video_worker(home: Home, identity: Identity, number: int) -> dict[str, str]:
     return shared(identity) | {
         "INTERNAL_WORKER_TOKEN": identity.secrets.video_worker,
         "VIDEO_WORKER_ID": name,
+        "METRICS_HOST": ports.HOST,
+        "SHUTDOWN_GRACE_SECONDS": str(SHUTDOWN_GRACE_SECONDS),
         "VIDEO_WORKER_TEMP_DIR": str(home.scratch / name),
     }
 

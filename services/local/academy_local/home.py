@@ -54,6 +54,7 @@ class Secrets(BaseModel):
     video_worker: str
     ai_cpu_worker: str
     ai_gpu_worker: str
+    relay: str
     playback: str
     director: str
     """Password of DIRECTOR_EMAIL."""
