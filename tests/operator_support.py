@@ -14,8 +14,11 @@ import yaml
 
 from academy_operator.fake_cluster import FakeCluster
 from academy_operator.model import GROUP, VERSION, Clock, resource_of
-from academy_operator.providers.fake import FakeQueues
+from academy_operator.providers.fake_buckets import FakeBuckets
+from academy_operator.providers.fake_queues import FakeQueues
 from academy_operator.reconciler import Reconciler, Timing
+from academy_operator.resources.base import Kind
+from academy_operator.resources.bucket.handlers import BucketKind
 from academy_operator.resources.queue.handlers import QueueKind, QueueSettings
 
 CLUSTER_ID = "test-cluster"
@@ -93,16 +96,20 @@ class World:
     cluster: FakeCluster = field(default_factory=FakeCluster)
     bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
     queues: FakeQueues = field(init=False)
+    buckets: FakeBuckets = field(default_factory=FakeBuckets)
     reconciler: Reconciler = field(init=False)
 
     def __post_init__(self) -> None:
         self.queues = FakeQueues(self.hands.clock())
         self.restart()
 
-    def kinds(self) -> list[Any]:
+    def kinds(self) -> list[Kind]:
         settings = QueueSettings(CLUSTER_ID, "ap-northeast-2", frozenset({PRINCIPAL}))
         clock = self.hands.clock()
-        return [QueueKind(settings, lambda *_: self.queues, self.cluster, clock, self._wait)]
+        return [
+            QueueKind(settings, lambda *_: self.queues, self.cluster, clock, self._wait),
+            BucketKind(CLUSTER_ID, lambda *_: self.buckets),
+        ]
 
     def restart(self) -> None:
         """A new operator process: all it remembers is what the cluster holds."""
@@ -123,6 +130,11 @@ class World:
         """Create a Queue; fields of its metadata are given as `meta`."""
         meta = spec.pop("meta", {})
         return self.add(body_of("Queue", "queues", name, spec, **meta))
+
+    def bucket(self, name: str, /, **spec: Any) -> str:
+        """Create a Bucket."""
+        meta = spec.pop("meta", {})
+        return self.add(body_of("Bucket", "buckets", name, spec, **meta))
 
     def edit(self, uid: str, **spec: Any) -> None:
         """Somebody changes a spec."""

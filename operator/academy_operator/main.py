@@ -20,10 +20,12 @@ from academy_core import settings as core_settings
 from academy_operator import cluster, model, providers_for
 from academy_operator.model import FINALIZER, GROUP, VERSION, Clock
 from academy_operator.reconciler import Reconciler, Timing, Wait
+from academy_operator.resources.base import Kind
+from academy_operator.resources.bucket.handlers import BucketKind
 from academy_operator.resources.queue.handlers import QueueKind, QueueSettings
 from academy_operator.sweep import STUCK_SECONDS, Sweep
 
-KINDS = {"queues": "Queue"}
+KINDS = {"queues": "Queue", "buckets": "Bucket"}
 """Plural → kind of what is watched."""
 THREADS = 32
 
@@ -42,7 +44,7 @@ def build(settings: core_settings.OperatorSettings, api: cluster.Cluster, clock:
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="pass")
     stopping = threading.Event()
     connections = providers_for.Connections(settings, api)
-    kinds = [
+    kinds: list[Kind] = [
         QueueKind(
             settings=QueueSettings(
                 cluster_id=settings.OPERATOR_CLUSTER_ID,
@@ -54,6 +56,7 @@ def build(settings: core_settings.OperatorSettings, api: cluster.Cluster, clock:
             clock=clock,
             wait=stopping.wait,
         ),
+        BucketKind(settings.OPERATOR_CLUSTER_ID, connections.buckets),
     ]
     timing = Timing(settings.OPERATOR_COUNT_SECONDS, settings.OPERATOR_DRIFT_SECONDS, settings.OPERATOR_RELEASE_SECONDS)
     reconciler = Reconciler(kinds, api, clock, timing, random.Random())  # noqa: S311  (jitter, not secrecy)

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 from academy_core.settings import OperatorSettings
 from academy_operator.cluster import Cluster
 from academy_operator.errors import CredentialsMissing
-from academy_operator.providers import aws
+from academy_operator.providers import aws, r2
+from academy_operator.providers.buckets import BucketProvider
 from academy_operator.providers.queues import QueueProvider
 
 ACCESS_KEY = "access-key-id"
@@ -37,6 +38,25 @@ class Connections:
                 kept = self._keep(("queues", region, keys), aws.connect(region, keys, sqs, cloudwatch))
         found: QueueProvider = kept
         return found
+
+    def buckets(self, secret: str | None, namespace: str) -> BucketProvider:
+        """R2. Raises CredentialsMissing, ClusterFault."""
+        endpoint = self._settings.R2_ENDPOINT
+        if endpoint is None:
+            raise CredentialsMissing("the operator has no R2_ENDPOINT")
+        keys = self.keys(namespace, secret) if secret else self._own_keys()
+        with self._guard:
+            kept = self._kept.get(("buckets", keys))
+            if kept is None:
+                kept = self._keep(("buckets", keys), r2.connect(str(endpoint), keys))
+        found: BucketProvider = kept
+        return found
+
+    def _own_keys(self) -> aws.Keys:
+        access, secret = self._settings.R2_ACCESS_KEY, self._settings.R2_SECRET_KEY
+        if not access or secret is None:
+            raise CredentialsMissing("the operator has no R2_ACCESS_KEY and R2_SECRET_KEY")
+        return aws.Keys(access, secret.get_secret_value())
 
     def keys(self, namespace: str, secret: str) -> aws.Keys:
         """The credentials in a Secret, read anew each time so that a rotation is seen."""

@@ -29,7 +29,10 @@ MOVE_VISIBILITY_SECONDS = 60
 AGE_WINDOW = timedelta(minutes=15)
 AGE_PERIOD = 60
 
-ABSENT = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "404", "NoSuchBucket", "NoSuchKey"})
+ABSENT = frozenset(
+    {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "404", "NoSuchBucket", "NoSuchKey",
+     "NoSuchCORSConfiguration", "NoSuchLifecycleConfiguration", "NoSuchUpload"}
+)  # fmt: skip
 DENIED = frozenset(
     {
         "AccessDenied", "AccessDeniedException", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch",

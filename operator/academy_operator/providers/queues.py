@@ -1,4 +1,4 @@
-"""What the queue kind needs of a provider: SQS and CloudWatch behind one interface (aws.py, fake.py)."""
+"""What the queue kind needs of a provider: SQS and CloudWatch behind one interface (aws.py, fake_queues.py)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

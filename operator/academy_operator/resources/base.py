@@ -52,8 +52,13 @@ class Measurement:
 class Kind(Protocol):
     """One folder under resources/: everything that is particular to a kind. Blocking calls; run in a thread."""
 
-    kind: str
-    plural: str
+    @property
+    def kind(self) -> str:
+        """As in `kind:` of a manifest."""
+
+    @property
+    def plural(self) -> str:
+        """As in the API's paths."""
 
     def claims(self, resource: Resource) -> frozenset[str]:
         """Provider-side names this resource speaks for."""

@@ -11,7 +11,7 @@ from operator_support import CLUSTER_ID, PRINCIPAL, Hands, World, body_of, schem
 
 from academy_operator.errors import Refused
 from academy_operator.model import Owner, resource_of
-from academy_operator.providers.fake import FakeQueues
+from academy_operator.providers.fake_queues import FakeQueues
 from academy_operator.providers.queues import Alarm, QueueFacts
 from academy_operator.resources.queue import desired
 

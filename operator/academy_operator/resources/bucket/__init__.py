@@ -1,1 +1,1 @@
-"""Bucket: an R2 bucket."""
+"""Bucket: an R2 bucket with its CORS and lifecycle rules."""
