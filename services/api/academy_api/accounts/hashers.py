@@ -6,6 +6,8 @@ database connection is given back meanwhile.
 """
 
 import functools
+import os
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -19,6 +21,7 @@ from academy_api.database.guard import leave_database
 
 THREADS = 2
 """Native threads a process: hashes beyond that queue, so that logins cannot take the CPU from everything else."""
+NICENESS = 10
 
 T = TypeVar("T")
 
@@ -44,10 +47,16 @@ def _pool(_hub: object) -> ThreadPool:
     return ThreadPool(THREADS)
 
 
+def _politely(work: Callable[[], T]) -> T:
+    """Run `work` in this native thread at lower priority: with few cores the event loop goes first."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    return work()
+
+
 def _off_loop(work: Callable[[], T]) -> T:
     """Run `work` in a native thread under gevent, in place where there is no event loop to protect."""
     if not monkey.is_module_patched("threading"):
         return work()
     leave_database()
-    result: Any = _pool(gevent.get_hub()).apply(work)
+    result: Any = _pool(gevent.get_hub()).apply(_politely, (work,))
     return result  # type: ignore[no-any-return]  # gevent's stub has lost the type

@@ -1,0 +1,108 @@
+"""Every operation of the OpenAPI schema, as a stranger, as another academy's director and as a student.
+
+An operation that is not in EXPECTED fails the test, and so does a line of EXPECTED that no operation has. Ids in paths
+are of `world.academy`, so the other director must never find them; the body is `{}`, since refusals come before it.
+"""
+
+from typing import Any, NamedTuple
+
+import pytest
+from api_support import PASSWORD, Api, World, signed_in, stranger
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from academy_api.accounts import people
+from academy_api.accounts.access import Role
+from academy_api.accounts.auth import of_membership
+from academy_api.accounts.models import ApiKey, Invitation
+from academy_api.api import api
+
+
+class Answers(NamedTuple):
+    """Status for each caller."""
+
+    stranger: int
+    other_director: int
+    student: int
+
+
+OPEN = Answers(422, 422, 422)
+"""Open to everyone: the empty body is all that is wrong."""
+
+EXPECTED: dict[str, Answers] = {
+    "POST /api/v1/session": OPEN,
+    "POST /api/v1/join": OPEN,
+    "PUT /api/v1/session": Answers(401, 422, 422),
+    "DELETE /api/v1/session": Answers(401, 204, 204),
+    "GET /api/v1/me": Answers(401, 200, 200),
+    "PUT /api/v1/me/password": Answers(401, 422, 422),
+    "PATCH /api/v1/academy": Answers(401, 422, 403),
+    "GET /api/v1/people": Answers(401, 200, 403),
+    "GET /api/v1/people/{membership}": Answers(401, 404, 403),
+    "PATCH /api/v1/people/{membership}": Answers(401, 404, 403),
+    "DELETE /api/v1/people/{membership}": Answers(401, 404, 403),
+    "POST /api/v1/invitations": Answers(401, 422, 403),
+    "GET /api/v1/invitations": Answers(401, 200, 403),
+    "DELETE /api/v1/invitations/{invitation}": Answers(401, 404, 403),
+    "POST /api/v1/keys": Answers(401, 422, 422),
+    "GET /api/v1/keys": Answers(401, 200, 200),
+    "DELETE /api/v1/keys/{key}": Answers(401, 404, 404),
+    "GET /api/v1/audit": Answers(401, 200, 403),
+}
+
+
+def _operations() -> list[str]:
+    paths: dict[str, dict[str, Any]] = api.get_openapi_schema(path_prefix="/api")["paths"]
+    return [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
+
+
+def test_every_operation_has_its_expectation() -> None:
+    assert sorted(_operations()) == sorted(EXPECTED)
+
+
+@pytest.fixture
+def ids(world: World) -> dict[str, str]:
+    """A row of `world.academy` for each path parameter, by its name."""
+    invitation: Invitation = people.invite(world.academy.pk, "invited@example.com", "초대", Role.STUDENT)[0]
+    key: ApiKey = people.make_key(of_membership(world.director), "script", frozenset())[0]
+    return {"membership": str(world.teacher.pk), "invitation": str(invitation.pk), "key": str(key.pk)}
+
+
+@pytest.mark.parametrize("operation", sorted(EXPECTED))
+def test_each_caller_gets_what_is_expected(operation: str, world: World, ids: dict[str, str]) -> None:
+    method, path = operation.split(" ")
+    callers: dict[str, Api] = {
+        "stranger": stranger(),
+        "other_director": signed_in(world.other_director),
+        "student": signed_in(world.student),
+    }
+    answers = {who: caller.call(method, path.format(**ids), {}) for who, caller in callers.items()}
+    assert {who: answer.status_code for who, answer in answers.items()} == EXPECTED[operation]._asdict()
+    for answer in answers.values():
+        if answer.status_code >= 400:
+            assert answer["Content-Type"] == "application/problem+json"
+            assert {"type", "title", "status", "code", "ko", "en", "request_id"} <= answer.json().keys()
+    seen = answers["other_director"].content.decode()
+    for secret in (world.academy.name, str(world.academy.pk), *ids.values(), "invited@example.com", PASSWORD):
+        if answers["other_director"].status_code < 400:
+            assert secret not in seen
+
+
+def _internal(patterns: list[URLPattern | URLResolver], prefix: str = "/") -> list[str]:
+    found: list[str] = []
+    for pattern in patterns:
+        here = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            found += _internal(pattern.url_patterns, here)
+        elif here.startswith("/internal/"):
+            found.append(here.replace("<int:task>", "1"))
+    return found
+
+
+def test_worker_endpoints_refuse_whoever_has_no_worker_token(world: World) -> None:
+    paths = _internal(get_resolver().url_patterns)
+    assert paths
+    for caller in (stranger(), signed_in(world.director)):
+        for path in paths:
+            answer = caller.call("POST", path, {})
+            assert (path, answer.status_code) == (path, 401)
+            assert answer["Content-Type"] == "application/problem+json"

@@ -1,0 +1,175 @@
+"""The API under real gunicorn and gevent: pool bound, password hashing, a lost database, shutdown."""
+
+import json
+import subprocess
+import threading
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psycopg2
+import pytest
+from api_support import PASSWORD, World, make_member
+from django.db import connection
+from gunicorn_support import Served, serve
+from support import wait_until
+
+from academy_api.accounts.access import Role
+
+HERE = str(Path(__file__).parent)
+
+
+def _database() -> dict[str, str]:
+    """The test database's address, for a child process."""
+    values = connection.settings_dict
+    return {"DB_NAME": values["NAME"], "DB_HOST": values["HOST"], "DB_PORT": str(values["PORT"])}
+
+
+def _backends() -> int:
+    """Connections of the test database but our own."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
+        )
+        return int(cursor.fetchone()[0])
+
+
+def _status(url: str) -> int:
+    """Status of one GET over a connection of its own (httpx costs too much CPU for 500 threads)."""
+    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - our own loopback server
+        return int(answer.status)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("max_age", ["0", "1"])
+def test_500_requests_at_once_stay_within_the_pool_and_leave_nothing_open(tmp_path: Path, max_age: str) -> None:
+    bound, peak = 5, 0
+    environment = {**_database(), "DB_MAX_CONCURRENCY": str(bound), "DB_CONN_MAX_AGE": max_age, "PYTHONPATH": HERE}
+    with serve(tmp_path, "loadapp", GUNICORN_WORKERS="1", **environment) as served:
+        before = _backends()
+        with ThreadPoolExecutor(500) as pool:
+            answers = [pool.submit(_status, f"{served.base}/hold") for _ in range(500)]
+            while not all(answer.done() for answer in answers):
+                peak = max(peak, _backends() - before)
+                time.sleep(0.02)
+        assert {answer.result() for answer in answers} == {200}
+        assert 1 < peak <= bound
+        assert served.metric("api_db_connections_lent") == 0
+        if max_age == "0":
+            wait_until(lambda: _backends() == before, 5, "connections stayed open")
+        else:
+            assert _backends() - before <= bound
+
+
+def _sign_in(served: Served, email: str) -> int:
+    body = json.dumps({"email": email, "password": PASSWORD}).encode()
+    request = urllib.request.Request(  # noqa: S310 - our own loopback server
+        f"{served.base}/api/v1/session", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
+        return int(answer.status)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_50_sign_ins_at_once_do_not_hold_up_the_loop(tmp_path: Path, world: World) -> None:
+    people = [make_member(world.academy, Role.STUDENT, f"s{number}").person.email for number in range(50)]
+    with serve(tmp_path, GUNICORN_WORKERS="1", **_database()) as served:
+        beats: list[float] = []
+        done = threading.Event()
+
+        def beat() -> None:
+            with httpx.Client(base_url=served.base) as client:
+                while not done.is_set():
+                    start = time.perf_counter()
+                    client.get("/health").raise_for_status()
+                    beats.append(time.perf_counter() - start)
+                    done.wait(0.01)
+
+        heart = threading.Thread(target=beat)
+        heart.start()
+        start = time.perf_counter()
+        try:
+            with ThreadPoolExecutor(50) as pool:
+                statuses = list(pool.map(lambda email: _sign_in(served, email), people))
+            seconds = time.perf_counter() - start
+        finally:
+            done.set()
+            heart.join()
+        assert statuses == [200] * 50
+        p99 = sorted(beats)[int(len(beats) * 0.99)]
+        # The figure itself is for the reader of the log: other work on the machine moves it.
+        print(f"sign_ins_s={seconds:.2f} beats={len(beats)} p99_ms={p99 * 1000:.1f} max_ms={max(beats) * 1000:.1f}")  # noqa: T201
+        # Hashes on the loop would come in one go, and the beat in the middle would take nearly as long as all of them.
+        # A ratio, since a machine with other work stretches both.
+        assert max(beats) < seconds / 3
+        assert served.metric("api_event_loop_lag_seconds_count") > 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lost_database_answers_503_and_does_not_unready(tmp_path: Path) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    environment = {**_database(), "DB_CONN_MAX_AGE": "60"}
+    with serve(tmp_path, GUNICORN_WORKERS="1", **environment) as served:
+        assert httpx.get(f"{served.base}/ready").status_code == 200
+        body = {"email": "nobody@example.com", "password": "x"}
+        assert httpx.post(f"{served.base}/api/v1/session", json=body).status_code == 401
+        _refuse_connections(refuse=True)
+        try:
+            answer = httpx.post(f"{served.base}/api/v1/session", json=body)
+            assert (answer.status_code, answer.json()["code"]) == (503, "temporarily-unavailable")
+            assert int(answer.headers["Retry-After"]) > 0
+            assert httpx.get(f"{served.base}/ready").status_code == 200
+            assert httpx.get(f"{served.base}/health").status_code == 200
+        finally:
+            _refuse_connections(refuse=False)
+        assert httpx.post(f"{served.base}/api/v1/session", json=body).status_code == 401
+
+
+def _refuse_connections(*, refuse: bool) -> None:
+    """Make the test database refuse clients, and end those it has."""
+    values = connection.settings_dict
+    name = values["NAME"]
+    connection.close()
+    admin = psycopg2.connect(
+        dbname="postgres", user=values["USER"], password=values["PASSWORD"], host=values["HOST"], port=values["PORT"]
+    )
+    admin.autocommit = True
+    with admin.cursor() as cursor:
+        cursor.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {"false" if refuse else "true"}')
+        if refuse:
+            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+    admin.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_share_metrics_and_stop_leaving_nothing(tmp_path: Path) -> None:
+    with serve(tmp_path, GUNICORN_WORKERS="2", **_database()) as served:
+        for _ in range(20):
+            httpx.get(f"{served.base}/health").raise_for_status()
+        assert served.metric('api_requests_total{method="GET",route="health",status="200"}') >= 20
+        folder = _metrics_folder(served)
+        assert folder.is_dir()
+    assert served.process.returncode == 0
+    assert not folder.exists()
+
+
+def _metrics_folder(served: Served) -> Path:
+    """The arbiter's metrics folder, read from a worker's environment."""
+    found = subprocess.run(["pgrep", "-P", str(served.process.pid)], check=True, capture_output=True, text=True)
+    files = Path(f"/proc/{found.stdout.split()[0]}/map_files").parent / "maps"
+    line = next(line for line in files.read_text().splitlines() if "academy-metrics-" in line)
+    return Path(line.split(maxsplit=5)[5]).parent
+
+
+@pytest.mark.django_db(transaction=True)
+def test_public_and_internal_processes_serve_their_own(tmp_path: Path) -> None:
+    for serves, public, internal in (("public", 401, 404), ("internal", 404, 401)):
+        folder = tmp_path / serves
+        folder.mkdir()
+        with serve(folder, GUNICORN_WORKERS="1", API_SERVES=serves, **_database()) as served:
+            assert httpx.get(f"{served.base}/api/v1/me").status_code == public
+            assert httpx.post(f"{served.base}/internal/v1/probe").status_code == internal
