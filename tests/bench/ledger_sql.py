@@ -39,6 +39,10 @@ def environment(server: Postgres, database: str) -> dict[str, str]:
         "DB_PORT": str(server.port),
         "DB_DIRECT_PORT": str(server.port),
         "DB_CONN_MAX_AGE": "60",
+        # The rest of the settings are the tests' throw-away values; its own servers are not wanted here.
+        "ACADEMY_TEST_RUN_PID": str(os.getpid()),
+        "R2_ENDPOINT": f"http://{ports.HOST}:1",
+        "AWS_ENDPOINT_URL_SQS": f"http://{ports.HOST}:1",
         "PYTHONPATH": str(Path(__file__).parents[1]),
         "DJANGO_SETTINGS_MODULE": "django_settings",
     }
