@@ -6,6 +6,8 @@ import uuid
 
 import django
 
+# procrastinate brings psycopg 3, which Django would prefer; the API runs on psycopg2.
+sys.modules["psycopg"] = None  # type: ignore[assignment]
 django.setup()
 
 from django.core.management import call_command  # noqa: E402 - Django must be set up first

@@ -74,7 +74,7 @@ class PostgresLedger:
         if request.message is not None:
             revive_from(request.message)
         digest = digest_of(request.secret)
-        row = _claimed_by(digest, request.queue) or _claim(request, digest)
+        row = _claim(request, digest)
         return ClaimAnswer(task=_as_claimed(row) if row else None)
 
     def heartbeat(self, task: int, request: HeartbeatRequest) -> HeartbeatAnswer:

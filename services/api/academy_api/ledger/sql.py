@@ -69,40 +69,10 @@ _SERVED = f"""
     ON CONFLICT (queue, urgency, academy) DO UPDATE SET
         tag = greatest(lane.tag + 1, excluded.tag), fair_key = greatest(lane.fair_key, excluded.fair_key)"""
 
+# Functions keep their plans (migration 0003): planning these anew would cost more than running them.
 CLAIM = f"""
-WITH RECURSIVE
-accepted AS MATERIALIZED (
-    SELECT a.kind, a.version FROM unnest(%(kinds)s::text[], %(versions)s::int[]) AS a (kind, version)),
-turn AS MATERIALIZED (
-    SELECT CASE WHEN nextval(%(counter)s::regclass) %% {BULK_TURN} = 0 THEN 1 ELSE 0 END AS preferred, {_LAZY_COMMIT}),
-backlog (urgency, academy) AS (
-    (SELECT t.urgency, t.academy FROM ledger_task t WHERE t.state = 'ready' AND t.queue = %(queue)s
-     ORDER BY t.urgency, t.academy LIMIT 1)
-    UNION ALL
-    SELECT following.urgency, following.academy FROM backlog b CROSS JOIN LATERAL (
-        SELECT t.urgency, t.academy FROM ledger_task t WHERE t.state = 'ready' AND t.queue = %(queue)s
-        AND (t.urgency, t.academy) > (b.urgency, b.academy) ORDER BY t.urgency, t.academy LIMIT 1) following),
-lanes AS MATERIALIZED (
-    SELECT b.urgency, b.academy, coalesce(l.tag, 0) AS tag,
-           max(coalesce(l.tag, 0)) OVER (PARTITION BY b.urgency) AS highest
-    FROM backlog b LEFT JOIN ledger_lane l
-    ON l.queue = %(queue)s AND l.urgency = b.urgency AND l.academy = b.academy),
-picked AS MATERIALIZED (
-    SELECT candidate.id, candidate.fair_key, o.urgency, o.academy, o.highest
-    FROM (SELECT l.* FROM lanes l, turn
-          ORDER BY (l.urgency = turn.preferred) DESC, l.urgency, l.tag, l.academy OFFSET 0) o
-    CROSS JOIN LATERAL (
-        SELECT t.id, t.fair_key FROM ledger_task t
-        WHERE t.state = 'ready' AND t.queue = %(queue)s AND t.urgency = o.urgency AND t.academy = o.academy
-        AND t.ready_at <= ledger_now() AND (t.kind, t.version) IN (SELECT a.kind, a.version FROM accepted a)
-        ORDER BY t.fair_key, t.id LIMIT 1 FOR NO KEY UPDATE OF t SKIP LOCKED) candidate
-    LIMIT 1),
-taken AS (
-    UPDATE ledger_task SET state = 'claimed', attempt = attempt + 1, secret_digest = %(digest)s, worker = %(worker)s,
-        claimed_at = ledger_now(), heartbeat_at = ledger_now(), percent = NULL, media_seconds = NULL
-    FROM picked WHERE ledger_task.id = picked.id RETURNING ledger_task.*),
-served AS ({_SERVED})
-SELECT {_ROW}, {_JOB} FROM taken t JOIN ledger_job j ON j.id = t.job_id
+SELECT * FROM ledger_claim(%(queue)s, %(counter)s, %(kinds)s::text[], %(versions)s::int[], %(digest)s, %(worker)s,
+    %(lease)s, {HEAD_START}, {BULK_TURN})
 """
 
 CLAIM_THEN = f"""
@@ -125,14 +95,7 @@ WHERE t.state = 'claimed' AND t.secret_digest = %(digest)s AND t.queue = %(queue
 
 TASK = f"SELECT {_ROW}, {_JOB} FROM ledger_task t JOIN ledger_job j ON j.id = t.job_id WHERE t.id = %(task)s"
 
-# The CTE locks the job before the join reads, and FOR NO KEY UPDATE then re-reads, the task: job before task.
-LOCK = f"""
-WITH j AS MATERIALIZED (
-    SELECT job.* FROM ledger_job job WHERE job.id = (SELECT job_id FROM ledger_task WHERE id = %(task)s)
-    FOR NO KEY UPDATE)
-SELECT {_ROW}, {_JOB} FROM j JOIN ledger_task t ON t.job_id = j.id
-WHERE t.id = %(task)s FOR NO KEY UPDATE OF t
-"""
+LOCK = "SELECT * FROM ledger_lock(%(task)s, %(lease)s)"
 
 LOCK_JOB = """
 SELECT id, academy, owner_ref, kind, request_id, output_prefix, generation, state, outcome,
@@ -159,14 +122,10 @@ UPDATE ledger_task SET state = 'claimed', crashes = %(crashes)s, heartbeat_at = 
 WHERE id = %(task)s
 """
 
-# Ends the attempt and, where the task has no continuation, counts it at its barrier.
+# The barrier at which the task was counted, if any.
 SUCCEED = """
-WITH done AS (
-    UPDATE ledger_task SET state = 'succeeded', crashes = %(crashes)s, result = %(result)s::jsonb, stands = %(stands)s,
-        percent = 100, finished_at = ledger_now()
-    WHERE id = %(task)s RETURNING barrier_id)
-UPDATE ledger_barrier b SET remaining = remaining - 1 FROM done WHERE %(stands)s AND b.id = done.barrier_id
-RETURNING b.id, b.remaining, b.total, b.then_task, b.outer_barrier, b.outer_position
+SELECT id, remaining, total, then_task, outer_barrier, outer_position
+FROM ledger_succeed(%(task)s, %(crashes)s::smallint, %(result)s::jsonb, %(stands)s)
 """
 
 COUNT_DOWN = """
