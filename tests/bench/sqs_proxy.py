@@ -18,7 +18,7 @@ class CountingProxy:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_POST(self) -> None:  # noqa: N802 - the name http.server calls
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 proxy._count(action_of(self.headers.get("X-Amz-Target"), body))
                 upstream = http.client.HTTPConnection("127.0.0.1", upstream_port, timeout=40)
@@ -35,7 +35,7 @@ class CountingProxy:
                 self.end_headers()
                 self.wfile.write(payload)
 
-            do_GET = do_POST
+            do_GET = do_POST  # noqa: N815 - the name http.server calls
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's signature
                 """Stay quiet: the figures are the output."""

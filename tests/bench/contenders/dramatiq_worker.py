@@ -31,7 +31,6 @@ if __name__ == "__main__":
         for n in range(int(sys.argv[2])):
             job.send(n)
     else:
-        os.environ["dramatiq_queue_prefetch"] = "1"
         worker = Worker(broker, worker_threads=1)
         worker.queue_prefetch = 1
         worker.start()
