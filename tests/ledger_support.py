@@ -73,6 +73,8 @@ class Hooks:
 HOOKS = Hooks()
 registry.register_job(registry.JobKind("test", HOOKS.succeeded, HOOKS.failed, HOOKS.cancelled, HOOKS.reopened))
 
+ACADEMIES = (UUID(int=1), UUID(int=2), UUID(int=3))
+
 
 def new(kind: TaskKind = BULK, n: int = 0) -> NewTask:
     return NewTask(kind=kind.name, version=kind.version, input={"n": n})
