@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from academy_api.ledger import metrics, sql
-from academy_api.ledger.names import dead_letters
-from academy_api.ledger.outbox import Post
+from academy_api.ledger.outbox import Post, dead_letters
 from academy_core.errors import ReceiptLost
 from academy_core.kinds import Queue
 from academy_core.messages import Bell

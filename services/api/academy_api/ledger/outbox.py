@@ -19,11 +19,11 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from academy_api.ledger import metrics, sql
-from academy_api.ledger.names import dead_letters
 from academy_core.errors import QueueUnavailable
 from academy_core.kinds import Queue
 from academy_core.messages import Bell
-from academy_core.sqs import Sqs
+from academy_core.settings import QueueSettings
+from academy_core.sqs import Sqs, SqsClient
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +70,21 @@ class Post:
     names: Mapping[Queue, str]
 
 
+def post(settings: QueueSettings) -> Post:
+    """SQS as the senders need it: it gives up within seconds and never tries again by itself, the outbox does."""
+    sqs = SqsClient(settings, connect_seconds=CONNECT_SECONDS, answer_seconds=ANSWER_SECONDS, attempts=1)
+    return Post(sqs, settings.queue_names())
+
+
+def dead_letters(name: str) -> str:
+    """SQS name of a queue's DLQ."""
+    return f"{name}-dlq"
+
+
 class FastPath:
     """Sends bells right after their commit, on one thread of its own; whatever it cannot send is the relay's.
 
-    Its `sqs` must give up on a call within seconds (CONNECT_SECONDS, ANSWER_SECONDS, one attempt).
+    Its `sqs` must give up on a call within seconds, as that of `post` does.
     """
 
     def __init__(self, post: Post) -> None:

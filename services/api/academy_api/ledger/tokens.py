@@ -6,40 +6,23 @@ import hmac
 from collections.abc import Iterable
 
 from academy_api.settings import config
-from academy_core.errors import NotAuthenticated, SettingsFault
+from academy_core.errors import NotAuthenticated
 from academy_core.kinds import WorkerClass
-from academy_core.settings import ApiSettings
-
-LEAST_LENGTH = 32
+from academy_core.settings import ApiSettings, split_tokens
 
 
 def accepted(settings: ApiSettings) -> tuple[tuple[bytes, WorkerClass], ...]:
-    """Digest and class of every accepted token.
-
-    Raises SettingsFault for a class without a token, a token under 32 characters, or one that two classes share.
-    """
-    faults: list[str] = []
-    found: dict[bytes, WorkerClass] = {}
-    for worker_class, value in (
-        (WorkerClass.VIDEO, settings.INTERNAL_WORKER_TOKENS_VIDEO),
-        (WorkerClass.AI_CPU, settings.INTERNAL_WORKER_TOKENS_AI_CPU),
-        (WorkerClass.AI_GPU, settings.INTERNAL_WORKER_TOKENS_AI_GPU),
-        (WorkerClass.RELAY, settings.INTERNAL_WORKER_TOKENS_RELAY),
-    ):
-        name = f"INTERNAL_WORKER_TOKENS_{worker_class.name}"
-        tokens = split(value.get_secret_value())
-        if not tokens or any(len(token) < LEAST_LENGTH for token in tokens):
-            faults.append(f"{name}: wanted at least one token, each of at least {LEAST_LENGTH} characters")
-        if any(found.setdefault(_digest(token), worker_class) is not worker_class for token in tokens):
-            faults.append(f"{name}: a token that another worker class has too")
-    if faults:
-        raise SettingsFault("settings: " + "; ".join(faults))
-    return tuple(found.items())
-
-
-def split(value: str) -> list[str]:
-    """The tokens of one setting, which are separated by commas."""
-    return [token.strip() for token in value.split(",") if token.strip()]
+    """Digest and class of every accepted token; the settings have seen to it that no two classes share one."""
+    return tuple(
+        (_digest(token), worker_class)
+        for worker_class, value in (
+            (WorkerClass.VIDEO, settings.INTERNAL_WORKER_TOKENS_VIDEO),
+            (WorkerClass.AI_CPU, settings.INTERNAL_WORKER_TOKENS_AI_CPU),
+            (WorkerClass.AI_GPU, settings.INTERNAL_WORKER_TOKENS_AI_GPU),
+            (WorkerClass.RELAY, settings.INTERNAL_WORKER_TOKENS_RELAY),
+        )
+        for token in split_tokens(value)
+    )
 
 
 @functools.cache

@@ -1,16 +1,18 @@
 """Composition root of the relay: `python -m academy_api.relay`. SIGTERM ends it after the duty under way."""
 
-import logging
 import os
 import signal
 import threading
 
 import django
+import prometheus_client
+import structlog
 from django.conf import settings as django_settings
 
 from academy_api.relay import lock
+from academy_core import log as logs
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 def main() -> None:
@@ -18,10 +20,13 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "academy_api.settings")
     from academy_api.settings import config  # noqa: PLC0415 - the environment must be complete first
 
+    logs.configure(config)
     django_settings.DATABASES["default"] = lock.direct_database(config)
     django.setup()
     from academy_api.relay import loop, standing  # noqa: PLC0415 - these need Django's apps
 
+    if config.RELAY_METRICS_PORT:
+        prometheus_client.start_http_server(config.RELAY_METRICS_PORT)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -4,16 +4,14 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from academy_api.ledger import dlq, duties, tokens
-from academy_api.ledger.names import queue_names
-from academy_api.ledger.outbox import ANSWER_SECONDS, CONNECT_SECONDS, Post
+from academy_api.ledger import dlq, duties, outbox
+from academy_api.ledger.outbox import Post
 from academy_api.ledger.topup import TopUp
 from academy_api.relay import Duty, registered_duties
 from academy_api.relay.reach import Prober, Reach
 from academy_core.errors import QueueUnavailable
 from academy_core.ledger import HEARTBEAT_SECONDS, LEASE_SECONDS
-from academy_core.settings import ApiSettings
-from academy_core.sqs import SqsClient
+from academy_core.settings import ApiSettings, split_tokens
 
 SEND_SECONDS = 0.5
 FINISH_SECONDS = 5.0
@@ -25,10 +23,9 @@ FOLD_SECONDS = 3600.0
 @contextlib.contextmanager
 def duties_of(settings: ApiSettings) -> Iterator[Callable[[], Sequence[Duty]]]:
     """Probe while the context lasts; yields what makes the duties of one reign."""
-    sqs = SqsClient(settings, connect_seconds=CONNECT_SECONDS, answer_seconds=ANSWER_SECONDS, attempts=1)
-    post = Post(sqs, queue_names(settings))
+    post = outbox.post(settings)
     reach = Reach()
-    token = tokens.split(settings.INTERNAL_WORKER_TOKENS_RELAY.get_secret_value())[0]
+    token = split_tokens(settings.INTERNAL_WORKER_TOKENS_RELAY)[0]
     prober = Prober(reach, str(settings.API_BASE_URL), token)
     prober.start()
     try:
