@@ -13,6 +13,7 @@ import ledger_support as support
 import pytest
 from ledger_support import BULK, HOOKS, SHORT, Lease, claim, new
 
+from academy_api.ledger import sql
 from academy_core.kinds import Queue
 from academy_core.ledger import NewTask, NextClaim
 
@@ -163,7 +164,7 @@ def test_at_every_moment_the_other_academy_has_had_half_but_for_the_head_start(l
     for at, academy in platform.claims:
         if first <= at <= last:
             had[academy] += 1
-            assert had[ten] <= had[one] + support.sql.HEAD_START + 1
+            assert had[ten] <= had[one] + sql.HEAD_START + 1
 
 
 def test_short_comes_before_bulk_but_every_fourth_claim_prefers_bulk() -> None:
