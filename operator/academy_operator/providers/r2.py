@@ -32,11 +32,11 @@ S3_CONFIG = CONFIG.merge(
 )
 
 
-def connect(endpoint: str, keys: Keys) -> "R2Buckets":
-    """R2, or any S3 emulator."""
+def connect(endpoint: str, keys: Keys, region: str = "auto") -> "R2Buckets":
+    """R2, whose region is `auto`; emulators may want another."""
     client = boto3.client(
         "s3",
-        region_name="auto",
+        region_name=region,
         endpoint_url=endpoint,
         aws_access_key_id=keys.access_key,
         aws_secret_access_key=keys.secret_key,
