@@ -275,7 +275,7 @@ FROM ledger_outbox WHERE send_after <= ledger_now()
 # Ready for more than a minute, and no bell of theirs is still on its way out.
 _OVERDUE = """FROM ledger_task t
 WHERE t.state = 'ready' AND t.ready_at < ledger_now() - %(seconds)s * interval '1 second'
-AND NOT EXISTS (SELECT FROM ledger_outbox o WHERE o.task = t.id)"""
+AND t.id NOT IN (SELECT o.task FROM ledger_outbox o)"""
 
 OVERDUE = f"SELECT t.queue, count(*) {_OVERDUE} GROUP BY t.queue"
 
@@ -288,7 +288,7 @@ RING_OVERDUE = f"""
 RING_ALL = f"""
 {_BELL} SELECT t.queue, t.id, t.job_id, (SELECT j.request_id FROM ledger_job j WHERE j.id = t.job_id), NULL,
     ledger_now(), greatest(ledger_now(), t.ready_at)
-FROM ledger_task t WHERE t.state = 'ready' AND NOT EXISTS (SELECT FROM ledger_outbox o WHERE o.task = t.id)
+FROM ledger_task t WHERE t.state = 'ready' AND t.id NOT IN (SELECT o.task FROM ledger_outbox o)
 """
 
 DEAD_AMONG = """
