@@ -146,8 +146,11 @@ async def deleted(uid: str, memo: kopf.Memo, **_: Any) -> None:
         raise kopf.TemporaryError(outcome.why, delay=outcome.seconds)
 
 
-@kopf.on.event(GROUP, VERSION, kopf.EVERYTHING)
-async def gone(event: kopf.RawEvent, uid: str, memo: kopf.Memo, **_: Any) -> None:
+def _is_gone(event: kopf.RawEvent, **_: Any) -> bool:
+    return event["type"] == "DELETED"
+
+
+@kopf.on.event(GROUP, VERSION, kopf.EVERYTHING, when=_is_gone)
+async def gone(uid: str, memo: kopf.Memo, **_: Any) -> None:
     """Forget what no longer exists."""
-    if event["type"] == "DELETED":
-        memo.running.reconciler.forget(uid)
+    memo.running.reconciler.forget(uid)

@@ -181,7 +181,7 @@ def _cors_rule(raw: Mapping[str, Any]) -> CorsRule:
         methods=_sorted(raw.get("AllowedMethods")),
         headers=_sorted(raw.get("AllowedHeaders")),
         expose=_sorted(raw.get("ExposeHeaders")),
-        max_age=raw.get("MaxAgeSeconds"),
+        max_age=raw.get("MaxAgeSeconds") or None,  # emulators say 0 where there is none
     )
 
 

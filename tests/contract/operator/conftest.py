@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from cluster import elasticmq_server
+from cluster import elasticmq_server, s3_server
 from moto.server import ThreadedMotoServer
 
 
@@ -26,4 +26,11 @@ def elasticmq_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     if lacking:
         pytest.skip(lacking)
     with elasticmq_server.running(tmp_path_factory.mktemp("elasticmq")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a SeaweedFS."""
+    with s3_server.running(tmp_path_factory.mktemp("seaweedfs")) as endpoint:
         yield endpoint
