@@ -14,7 +14,7 @@ from academy_operator.errors import ClusterFault, NamespaceTerminating, Resource
 from academy_operator.model import GROUP, VERSION, Json, Resource, format_time
 
 API_VERSION = f"{GROUP}/{VERSION}"
-MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 TIMEOUTS = (5, 20)
 """Seconds to connect and to answer."""
 COMPONENT = "academy-operator"
@@ -23,8 +23,8 @@ COMPONENT = "academy-operator"
 class Cluster(Protocol):
     """The kube-apiserver as the reconciler sees it. Calls may raise ClusterFault."""
 
-    def patch_status(self, resource: Resource, patch: Json) -> None:
-        """Merge `patch` into the status of that very object. Raises ResourceGone when it is another or none."""
+    def write_status(self, resource: Resource, status: Json) -> None:
+        """Replace the status of that very object. Raises ResourceGone when it is another of its name, or none."""
 
     def ensure_config_map(self, resource: Resource, name: str, data: Mapping[str, str]) -> bool:
         """A ConfigMap owned by the resource; written only when it differs. False when it is somebody else's."""
@@ -105,9 +105,12 @@ class KubernetesCluster:
     """client.CoreV1Api: its types ask for models where plain JSON does."""
     custom: client.CustomObjectsApi
 
-    def patch_status(self, resource: Resource, patch: Json) -> None:
-        """See Cluster. The uid in the patch makes the server refuse it (409) for a successor of the same name."""
-        body = {"metadata": {"uid": resource.uid}, "status": dict(patch)}
+    def write_status(self, resource: Resource, status: Json) -> None:
+        """See Cluster. A JSON patch that tests the uid; a uid in a merge patch is not looked at under /status."""
+        patch: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/uid", "value": resource.uid},
+            {"op": "add", "path": "/status", "value": dict(status)},
+        ]
         try:
             self.custom.patch_namespaced_custom_object_status(
                 GROUP,
@@ -115,14 +118,14 @@ class KubernetesCluster:
                 resource.namespace,
                 resource.plural,
                 resource.name,
-                body,
-                _content_type=MERGE_PATCH,
+                patch,
+                _content_type=JSON_PATCH,
                 _request_timeout=TIMEOUTS,
             )
         except (client.ApiException, urllib3.exceptions.HTTPError) as error:
-            if _status(error) in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+            if _status(error) == HTTPStatus.NOT_FOUND or _is_test_failed(error):
                 raise ResourceGone(f"{resource.label} ({resource.uid}) is gone") from error
-            raise _fault("patch status", resource.label, error) from error
+            raise _fault("write status", resource.label, error) from error
 
     def ensure_config_map(self, resource: Resource, name: str, data: Mapping[str, str]) -> bool:
         """See Cluster. Replacing carries the resourceVersion read, so that a concurrent change is never lost."""
@@ -196,6 +199,12 @@ def _is_terminating(error: Exception) -> bool:
         return True
     body = str(getattr(error, "body", "") or "")
     return _status(error) == HTTPStatus.FORBIDDEN and ("NamespaceTerminating" in body or "being terminated" in body)
+
+
+def _is_test_failed(error: Exception) -> bool:
+    """The answer to a JSON patch whose test did not hold: 422 without causes; a refusal by the schema names its own."""
+    body = str(getattr(error, "body", "") or "")
+    return _status(error) == HTTPStatus.UNPROCESSABLE_ENTITY and '"causes"' not in body
 
 
 def _fault(what: str, where: str, error: Exception) -> ClusterFault:

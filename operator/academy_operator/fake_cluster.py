@@ -29,14 +29,14 @@ class FakeCluster:
     writes: list[str] = field(default_factory=list)
     fault: Callable[[str], None] = no_fault
 
-    def patch_status(self, resource: Resource, patch: Json) -> None:
+    def write_status(self, resource: Resource, status: Json) -> None:
         """See Cluster."""
-        self.fault("before patch_status")
+        self.fault("before write_status")
         if resource.uid not in self.statuses:
             raise ResourceGone(resource.label)
-        self.patches.append(copy.deepcopy(dict(patch)))
-        self.statuses[resource.uid] = apply_patch(self.statuses[resource.uid], patch)
-        self.fault("after patch_status")
+        self.patches.append(copy.deepcopy(dict(status)))
+        self.statuses[resource.uid] = copy.deepcopy(dict(status))
+        self.fault("after write_status")
 
     def ensure_config_map(self, resource: Resource, name: str, data: Mapping[str, str]) -> bool:
         """See Cluster."""
@@ -61,17 +61,3 @@ class FakeCluster:
             raise NamespaceTerminating(resource.namespace)
         body = event_body(resource, reason, message, now)
         self.events.setdefault(body["metadata"]["name"], body)
-
-
-def apply_patch(target: Json, patch: Json) -> dict[str, Any]:
-    """RFC 7386, as the kube-apiserver applies a merge patch."""
-    result = dict(target)
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(value, Mapping):
-            before = result.get(key)
-            result[key] = apply_patch(before if isinstance(before, Mapping) else {}, value)
-        else:
-            result[key] = copy.deepcopy(value)
-    return result

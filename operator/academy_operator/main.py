@@ -6,6 +6,7 @@ its finalizer. Everything else is the reconciler's, in threads.
 
 import asyncio
 import functools
+import logging
 import random
 import threading
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 import kopf
 import prometheus_client
 
+from academy_core import log as core_log
 from academy_core import settings as core_settings
 from academy_operator import cluster, model, providers_for
 from academy_operator.model import FINALIZER, GROUP, VERSION, Clock
@@ -86,6 +88,8 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     """Read the environment, connect, start the sweep."""
     configure(settings)
     loaded = core_settings.load(core_settings.OperatorSettings)
+    core_log.configure(loaded)
+    logging.getLogger("kopf").setLevel(logging.WARNING)  # it narrates every event of every object
     running = build(loaded, cluster.connect(), Clock())
     memo.running = running
     if loaded.OPERATOR_METRICS_PORT:

@@ -110,17 +110,3 @@ class Owner:
     cluster: str
     namespace: str
     name: str
-
-
-def merge_patch(old: Json, new: Json) -> dict[str, Any]:
-    """The JSON merge patch (RFC 7386) that turns `old` into `new`; empty when they are equal."""
-    patch: dict[str, Any] = {key: None for key in old if key not in new}
-    for key, value in new.items():
-        before = old.get(key)
-        if isinstance(value, Mapping) and isinstance(before, Mapping):
-            inner = merge_patch(before, value)
-            if inner:
-                patch[key] = inner
-        elif key not in old or before != value:
-            patch[key] = value
-    return patch

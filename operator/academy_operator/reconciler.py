@@ -19,7 +19,7 @@ from academy_operator import backoff, conditions, metrics
 from academy_operator.cluster import Cluster
 from academy_operator.conditions import Condition
 from academy_operator.errors import ClusterFault, NamespaceTerminating, ProviderFault, Refused, ResourceGone
-from academy_operator.model import Clock, Json, Resource, merge_patch, parse_time
+from academy_operator.model import Clock, Json, Resource, parse_time
 from academy_operator.resources.base import Kind, Outcome, Verdict
 
 log = structlog.get_logger()
@@ -361,10 +361,9 @@ class Reconciler:
             log.warning("status not written, will try again", resource=track.resource.label, why=str(fault))
 
     def _write(self, track: Track, status: dict[str, Any]) -> None:
-        patch = merge_patch(track.status, status)
-        if patch:
+        if status != track.status:
             track.written_at = self._clock.monotonic()
-            self._cluster.patch_status(track.resource, patch)
+            self._cluster.write_status(track.resource, status)
             metrics.STATUS_WRITES.labels(track.resource.kind).inc()
             track.status = status
 

@@ -17,27 +17,33 @@ FETCH_SECONDS = 240
 START_SECONDS = 60
 
 
-def missing() -> str | None:
-    """What is not installed, if anything."""
-    for tool in ("java", "mvn"):
-        if shutil.which(tool) is None:
-            return f"{tool} is not installed: ElasticMQ needs Java 17 and Maven"
-    return None
+class Unavailable(RuntimeError):
+    """ElasticMQ cannot be had here."""
 
 
 def fetch() -> Path:
-    """The jars, fetched by the first who asks."""
+    """The jars, fetched by the first who asks. Raises Unavailable."""
+    for tool in ("java", "mvn"):
+        if shutil.which(tool) is None:
+            raise Unavailable(f"{tool} is not installed: ElasticMQ needs Java 17 and Maven")
     LIBRARY.mkdir(parents=True, exist_ok=True)
     with (LIBRARY / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (LIBRARY / "done").exists():
             pom = Path(__file__).parent / "elasticmq" / "pom.xml"
-            subprocess.run(
-                ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={LIBRARY}"],
-                check=True,
-                timeout=FETCH_SECONDS,
-                stdin=subprocess.DEVNULL,
-            )
+            command = [
+                "mvn",
+                "-q",
+                "-B",
+                "-f",
+                str(pom),
+                "dependency:copy-dependencies",
+                f"-DoutputDirectory={LIBRARY}",
+            ]
+            try:
+                subprocess.run(command, check=True, timeout=FETCH_SECONDS, stdin=subprocess.DEVNULL)
+            except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+                raise Unavailable(f"Maven could not fetch ElasticMQ: {error}") from error
             (LIBRARY / "done").touch()
     return LIBRARY
 

@@ -22,9 +22,10 @@ def moto_endpoint() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def elasticmq_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an ElasticMQ, where Java and Maven are installed."""
-    lacking = elasticmq_server.missing()
-    if lacking:
-        pytest.skip(lacking)
+    try:
+        elasticmq_server.fetch()
+    except elasticmq_server.Unavailable as lacking:
+        pytest.skip(str(lacking))
     with elasticmq_server.running(tmp_path_factory.mktemp("elasticmq")) as endpoint:
         yield endpoint
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from conftest import Kube, Operator, eventually
+from operator_e2e import Kube, Operator, eventually
 
 READY = ("True", "Available")
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from conftest import Kube
 from kubernetes import client
+from operator_e2e import Kube
 from operator_support import schema_of, with_defaults
 
 from academy_operator.resources.bucket.desired import BucketSpec

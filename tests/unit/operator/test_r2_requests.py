@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 
 from academy_operator.errors import AlreadyExists
 from academy_operator.providers import aws, r2
@@ -35,7 +36,7 @@ class Wire:
 
     def __call__(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         self.requests.append(request)
-        return AWSResponse(request.url, self.status, {}, Body(self.content))
+        return AWSResponse(request.url, self.status, HTTPHeaders(), Body(self.content))
 
 
 @pytest.fixture
@@ -65,8 +66,7 @@ def test_content_md5_in_place_of_checksums_and_signed(
     (request,) = wire.requests
     headers = {name.lower(): value for name, value in request.headers.items()}
     assert not [name for name in headers if "checksum" in name or name == "x-amz-trailer"]
-    body = request.body.encode() if isinstance(request.body, str) else request.body
-    digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+    digest = base64.b64encode(hashlib.md5(_bytes(request.body), usedforsecurity=False).digest()).decode()
     assert _text(headers["content-md5"]) == digest
     signed = _text(headers["authorization"]).split("SignedHeaders=")[1].split(",")[0].split(";")
     assert "content-md5" in signed
@@ -86,7 +86,7 @@ def test_a_location_hint_goes_into_the_request_and_none_sends_no_body(wire: Wire
     provider.create("academy-video", "apac")
     provider.create("academy-ai", None)
     hinted, plain = wire.requests
-    assert b"<LocationConstraint>apac</LocationConstraint>" in bytes(hinted.body)
+    assert b"<LocationConstraint>apac</LocationConstraint>" in _bytes(hinted.body)
     assert not plain.body
 
 
@@ -99,3 +99,7 @@ def test_a_conflict_is_told(wire: Wire, provider: r2.R2Buckets) -> None:
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _bytes(value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else bytes(value)

@@ -7,7 +7,6 @@ import pytest
 from operator_support import World
 
 from academy_operator.errors import AccessDenied, ProviderFault, Throttled
-from academy_operator.model import merge_patch
 from academy_operator.reconciler import Wait
 from academy_operator.resources.queue import desired
 
@@ -315,12 +314,3 @@ def test_long_trouble_before_the_deletion_does_not_shorten_the_ten_minutes() -> 
     world.sweep(3600)
     world.mark_deleted(uid)
     assert isinstance(world.reconciler.delete(uid), Wait)
-
-
-def test_merge_patch_turns_one_into_the_other() -> None:
-    assert merge_patch({"a": 1, "b": {"c": 1, "d": 2}}, {"b": {"c": 3}, "e": []}) == {
-        "a": None,
-        "b": {"c": 3, "d": None},
-        "e": [],
-    }
-    assert merge_patch({"a": {"b": 1}}, {"a": {"b": 1}}) == {}

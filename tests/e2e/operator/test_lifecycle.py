@@ -1,0 +1,176 @@
+"""Restarts, kills, upgrades: a real kube-apiserver outlives the operator, which keeps nothing."""
+
+import copy
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from kubernetes import client
+from operator_e2e import Kube, Operator, eventually
+from operator_support import crd
+
+from academy_operator.model import GROUP, VERSION
+from academy_operator.providers.r2 import R2Buckets
+
+READY = ("True", "Available")
+KILLS = 100 if os.environ.get("ACADEMY_SOAK") == "1" else 4
+RESOURCES = 1000 if os.environ.get("ACADEMY_SOAK") == "1" else 60
+
+MakeOperator = Callable[..., Operator]
+
+
+def created_at(sqs: Any, name: str) -> str:
+    url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    return str(attributes["CreatedTimestamp"])
+
+
+def test_killed_at_random_points(
+    kube: Kube, namespace: str, make_operator: MakeOperator, sqs: Any, buckets: R2Buckets
+) -> None:
+    """KILLS seeded kills, adoption Refuse: all end Ready, so nothing of ours was ever taken for another's."""
+    seed = 20261124
+    dice = random.Random(seed)  # noqa: S311  (a test's dice)
+    operator = make_operator(namespace)
+    made: dict[str, str] = {}
+    for kill in range(KILLS):
+        name = f"academy-kill-{seed}-{kill}"
+        kube.create(namespace, "queues", name, {})
+        kube.create(namespace, "buckets", name, {})
+        operator.start(ready=False)
+        time.sleep(dice.uniform(0.5, 6.0))  # the moment of the kill: there is nothing to wait for
+        operator.stop(signal.SIGKILL)
+        for earlier, moment in made.items():
+            assert created_at(sqs, earlier) == moment, f"seed {seed}: {earlier} was made twice"
+        found = sqs.list_queues(QueueNamePrefix=f"academy-kill-{seed}").get("QueueUrls", [])
+        made = {url.rpartition("/")[2]: created_at(sqs, url.rpartition("/")[2]) for url in found}
+    operator.start()
+    for kill in range(KILLS):
+        name = f"academy-kill-{seed}-{kill}"
+        for plural in ("queues", "buckets"):
+            kube.await_condition(namespace, plural, name, "Ready", READY)
+        assert buckets.owner(name) is not None
+    for earlier, moment in made.items():
+        assert created_at(sqs, earlier) == moment, f"seed {seed}: {earlier} was made twice"
+
+
+def test_a_redrive_is_not_run_twice_over_kills(
+    kube: Kube, namespace: str, make_operator: MakeOperator, sqs: Any
+) -> None:
+    dice = random.Random(7)  # noqa: S311  (a test's dice)
+    operator = make_operator(namespace)
+    operator.start()
+    kube.create(namespace, "queues", "academy-kill-redrive", {})
+    kube.await_condition(namespace, "queues", "academy-kill-redrive", "Ready", READY)
+    status = kube.status(namespace, "queues", "academy-kill-redrive")
+    for number in range(40):
+        sqs.send_message(QueueUrl=status["dlqUrl"], MessageBody=str(number))
+    redrive = {"token": "one", "maxMessages": 20, "maxMessagesPerSecond": 10}
+    kube.patch(namespace, "queues", "academy-kill-redrive", {"redrive": redrive})
+    time.sleep(dice.uniform(0.2, 1.5))  # the moment of the kill: there is nothing to wait for
+    operator.stop(signal.SIGKILL)
+    operator.start()
+
+    def ended() -> bool:
+        record = kube.status(namespace, "queues", "academy-kill-redrive").get("redrive", {})
+        return bool(record.get("phase") == "Completed")
+
+    eventually(ended, "the redrive ends")
+    counted = sqs.get_queue_attributes(QueueUrl=status["url"], AttributeNames=["All"])["Attributes"]
+    assert int(counted["ApproximateNumberOfMessages"]) <= 20, "the maximum holds over the kill"
+
+
+def test_resumed_without_a_patch(kube: Kube, namespace: str, make_operator: MakeOperator) -> None:
+    """An operator that comes back to RESOURCES unchanged resources writes nothing to the cluster."""
+    operator = make_operator(namespace, OPERATOR_DRIFT_SECONDS="300", OPERATOR_COUNT_SECONDS="30")
+    operator.start()
+    names = [f"academy-rest-{number}" for number in range(RESOURCES)]
+    for name in names:
+        kube.create(namespace, "queues", name, {})
+    for name in names:
+        kube.await_condition(namespace, "queues", name, "Ready", READY)
+    time.sleep(1)  # kopf's own last patch of the last resource
+    operator.stop()
+    before = kube.patches()
+    operator.start()
+
+    def synced() -> bool:
+        text = operator.metrics()
+        return text.count("academy_operator_last_sync_timestamp_seconds{") >= RESOURCES
+
+    eventually(synced, f"all {RESOURCES} are compared")
+    assert kube.patches() == before
+
+
+def test_uninstalled_and_installed_again(kube: Kube, namespace: str, make_operator: MakeOperator, sqs: Any) -> None:
+    operator = make_operator(namespace)
+    operator.start()
+    kube.create(namespace, "queues", "academy-again", {})
+    kube.await_condition(namespace, "queues", "academy-again", "Ready", READY)
+    operator.stop()
+    moment = created_at(sqs, "academy-again")
+    extensions: Any = client.ApiextensionsV1Api(kube.api)
+    name = f"queues.{GROUP}"
+    extensions.delete_custom_resource_definition(name)
+
+    def away() -> bool:
+        return not any(item.metadata.name == name for item in extensions.list_custom_resource_definition().items)
+
+    eventually(away, "the CRD is gone")
+    kube.apply_crd(crd("queue"))
+    operator.start()
+    kube.create(namespace, "queues", "academy-again", {})
+    kube.await_condition(namespace, "queues", "academy-again", "Ready", READY)
+    assert created_at(sqs, "academy-again") == moment
+
+
+def test_a_crd_is_upgraded_with_stored_objects(
+    kube: Kube, namespace: str, make_operator: MakeOperator, sqs: Any
+) -> None:
+    """A field of tomorrow arrives with its default; what is stored goes on."""
+    operator = make_operator(namespace)
+    operator.start()
+    kube.create(namespace, "queues", "academy-upgraded", {})
+    kube.await_condition(namespace, "queues", "academy-upgraded", "Ready", READY)
+    tomorrow = copy.deepcopy(crd("queue"))
+    spec = tomorrow["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    spec["tomorrow"] = {"type": "integer", "default": 1, "minimum": 0, "maximum": 9, "description": "New."}
+    try:
+        kube.apply_crd(tomorrow)
+        kube.patch(namespace, "queues", "academy-upgraded", {"visibilityTimeout": 44, "tomorrow": 2})
+        url = kube.status(namespace, "queues", "academy-upgraded")["url"]
+
+        def reached() -> bool:
+            attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+            return str(attributes["VisibilityTimeout"]) == "44"
+
+        eventually(reached, "the change reaches the queue")
+        assert (kube.get(namespace, "queues", "academy-upgraded") or {})["spec"]["tomorrow"] == 2
+    finally:
+        kube.apply_crd(crd("queue"))
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource"), [("list", "secrets"), ("delete", "configmaps"), ("delete", "queues"), ("list", "pods")]
+)
+def test_the_operator_may_not(kube: Kube, namespace: str, verb: str, resource: str) -> None:
+    group = GROUP if resource == "queues" else ""
+    review = client.AuthorizationV1Api(kube.api).create_subject_access_review(
+        {  # type: ignore[arg-type]  # plain JSON in place of the model
+            "spec": {
+                "user": "system:serviceaccount:academy-system:academy-operator",
+                "resourceAttributes": {"namespace": namespace, "verb": verb, "resource": resource, "group": group},
+            }
+        }
+    )
+    assert review.status is not None
+    assert review.status.allowed is False
+
+
+def test_the_api_version_is_served(kube: Kube) -> None:
+    listed: Any = kube.custom.list_cluster_custom_object(GROUP, VERSION, "buckets")
+    assert listed["kind"] == "BucketList"
