@@ -1,7 +1,8 @@
 """Every operation of the OpenAPI schema, as a stranger, as another academy's director and as a student.
 
 An operation that is not in EXPECTED fails the test, and so does a line of EXPECTED that no operation has. Ids in paths
-are of `world.academy`, so the other director must never find them; the body is `{}`, since refusals come before it.
+are of `world.academy`, so the other director must never find them, nor may a student find a lecture that cannot be
+watched yet. The body is `{}` unless BODIES has another: most refusals come before it.
 """
 
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from academy_api.accounts.access import Role
 from academy_api.accounts.auth import of_membership
 from academy_api.accounts.models import ApiKey, Invitation
 from academy_api.api import api
+from academy_api.lectures.models import Lecture
 
 
 class Answers(NamedTuple):
@@ -47,7 +49,21 @@ EXPECTED: dict[str, Answers] = {
     "GET /api/v1/keys": Answers(401, 200, 200),
     "DELETE /api/v1/keys/{key}": Answers(401, 404, 404),
     "GET /api/v1/audit": Answers(401, 200, 403),
+    "POST /api/v1/lectures": Answers(401, 422, 403),
+    "GET /api/v1/lectures": Answers(401, 200, 200),
+    "GET /api/v1/lectures/{lecture}": Answers(401, 404, 404),
+    "DELETE /api/v1/lectures/{lecture}": Answers(401, 404, 403),
+    "POST /api/v1/lectures/{lecture}/upload/parts": Answers(401, 404, 403),
+    "POST /api/v1/lectures/{lecture}/upload/complete": Answers(401, 404, 403),
+    "POST /api/v1/lectures/{lecture}/cancel": Answers(401, 404, 403),
+    "POST /api/v1/lectures/{lecture}/retry": Answers(401, 404, 403),
+    "POST /api/v1/lectures/{lecture}/replace": Answers(401, 404, 403),
+    "GET /api/v1/lectures/{lecture}/playback": Answers(401, 404, 404),
 }
+BODIES: dict[str, dict[str, Any]] = {
+    "POST /api/v1/lectures/{lecture}/replace": {"file_name": "a.mp4", "size": 1000, "content_type": "video/mp4"},
+}
+"""Where an empty body would be refused before the id is looked up."""
 
 
 def _operations() -> list[str]:
@@ -64,7 +80,13 @@ def ids(world: World) -> dict[str, str]:
     """A row of `world.academy` for each path parameter, by its name."""
     invitation: Invitation = people.invite(world.academy.pk, "invited@example.com", "초대", Role.STUDENT)[0]
     key: ApiKey = people.make_key(of_membership(world.director), "script", frozenset())[0]
-    return {"membership": str(world.teacher.pk), "invitation": str(invitation.pk), "key": str(key.pk)}
+    lecture = Lecture.objects.create(academy=world.academy, title="강의", created_by=world.teacher)
+    return {
+        "lecture": str(lecture.pk),
+        "membership": str(world.teacher.pk),
+        "invitation": str(invitation.pk),
+        "key": str(key.pk),
+    }
 
 
 @pytest.mark.parametrize("operation", sorted(EXPECTED))
@@ -75,7 +97,9 @@ def test_each_caller_gets_what_is_expected(operation: str, world: World, ids: di
         "other_director": signed_in(world.other_director),
         "student": signed_in(world.student),
     }
-    answers = {who: caller.call(method, path.format(**ids), {}) for who, caller in callers.items()}
+    answers = {
+        who: caller.call(method, path.format(**ids), BODIES.get(operation, {})) for who, caller in callers.items()
+    }
     assert {who: answer.status_code for who, answer in answers.items()} == EXPECTED[operation]._asdict()
     for answer in answers.values():
         if answer.status_code >= 400:

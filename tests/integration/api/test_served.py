@@ -17,6 +17,7 @@ from gunicorn_support import Served, serve
 from support import wait_until
 
 from academy_api.accounts.access import Role
+from academy_local.servers.pgbouncer import PgBouncer
 
 HERE = str(Path(__file__).parent)
 
@@ -106,6 +107,24 @@ def test_50_sign_ins_at_once_do_not_hold_up_the_loop(tmp_path: Path, world: Worl
         # A ratio, since a machine with other work stretches both.
         assert max(beats) < seconds / 3
         assert served.metric("api_event_loop_lag_seconds_count") > 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_works_behind_transaction_pooling(tmp_path: Path, world: World, pgbouncer: PgBouncer) -> None:
+    environment = {**_database(), "DB_PORT": str(pgbouncer.port), "DB_CONN_MAX_AGE": "0", "PYTHONPATH": HERE}
+    with serve(tmp_path, "loadapp", GUNICORN_WORKERS="1", DB_MAX_CONCURRENCY="40", **environment) as served:
+        with ThreadPoolExecutor(100) as pool:
+            statuses = set(pool.map(_status, [f"{served.base}/hold"] * 100))
+        assert statuses == {200}
+        assert 0 < _backends() <= pgbouncer.pool_size
+        assert _sign_in(served, world.director.person.email) == 200
+        assert served.metric("api_db_connections_lent") == 0
+    # The pooler keeps its server connections, which would keep the test database from being dropped.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 @pytest.mark.django_db(transaction=True)

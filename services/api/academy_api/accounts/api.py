@@ -367,9 +367,11 @@ def withdraw_invitation(request: Request, invitation: UUID) -> Status[None]:
 
 
 @router.post("/keys", auth=require(Scope.SELF), response={201: KeyMade})
-@idempotent
 def make_key(request: Request, body: KeyIn) -> Status[KeyMade]:
-    """Make an API key, no wider than oneself; the secret is shown this once."""
+    """Make an API key, no wider than oneself; the secret is shown this once.
+
+    Not repeatable by Idempotency-Key: a kept answer would keep the secret. After a lost answer, revoke and make anew.
+    """
     with transaction.atomic():
         key, secret = people.make_key(request.auth, body.name, body.scopes)
         audit.record(request, "key.make", key.pk, by=request.auth, scopes=" ".join(key.scopes))
