@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -86,7 +86,7 @@ class Keys:
     """Explicit credentials; the process's own (environment, IRSA, Pod Identity) where there are none."""
 
     access_key: str
-    secret_key: str
+    secret_key: str = field(repr=False)
 
 
 def _client(service: str, region: str, endpoint: str | None, keys: Keys | None) -> Any:
