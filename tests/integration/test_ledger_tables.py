@@ -1,0 +1,119 @@
+"""What the ledger's tables promise: small indexes on the hot part (S-11), heartbeats that touch no index."""
+
+from collections.abc import Iterator
+
+import ledger_support as support
+import pytest
+from django.db import connection
+from ledger_support import SHORT, must_claim, new, submit
+
+from academy_api.ledger import leases, sql
+
+FINISHED = 1_000_000
+
+
+def plan(statement: str, parameters: dict[str, object]) -> str:
+    return "\n".join(line for (line,) in sql.rows(f"EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) {statement}", parameters))
+
+
+def pages(explained: str) -> int:
+    """Pages that the statement touched."""
+    line = next(line for line in explained.splitlines() if "Buffers:" in line)
+    counted = (part.split("=")[1] for part in line.split() if part.startswith(("hit=", "read=")))
+    return sum(map(int, counted))
+
+
+@pytest.fixture
+def million() -> Iterator[None]:
+    """A million finished tasks, and twenty ready ones among them."""
+    support.reset_clock()
+    job = submit(new(SHORT))
+    must_claim().complete()
+    with connection.cursor() as cursor:
+        # Skips what only the application's own rows need checked: a million foreign keys to one job.
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(
+            """
+            INSERT INTO ledger_task (academy, job_id, kind, version, queue, urgency, state, cause, input, position,
+                ordinal, stands, fair_key, attempt, generation, failures, crashes, max_failures, max_crashes,
+                max_seconds, worker, code, detail, created_at, ready_at, finished_at)
+            SELECT academy, job_id, kind, version, queue, urgency, 'succeeded', cause, '{}', 0, 0, true, 0, 1, 1, 0, 0,
+                5, 3, 60, '', '', '', created_at, created_at, created_at
+            FROM ledger_task, generate_series(1, %s) WHERE job_id = %s
+            """,
+            [FINISHED, job],
+        )
+        cursor.execute("SET LOCAL session_replication_role = DEFAULT")
+    for _ in range(20):
+        submit()
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE ledger_task")
+    yield
+    support.reset_clock()
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("million")
+def test_hot_statements_touch_only_the_small_part_of_a_million_rows() -> None:
+    secret = leases.digest_of(support.secret())
+    before = sequential_scans()
+    claim = plan(  # a function: its inside shows in what it touched
+        sql.CLAIM,
+        {
+            "queue": "video",
+            "counter": "ledger_claims_video",
+            "kinds": ["test.bulk"],
+            "versions": [1],
+            "digest": secret,
+            "worker": "w",
+            "lease": 30,
+        },
+    )
+    by_secret = plan(sql.CLAIMED_BY, {"digest": secret, "queue": "video", "lease": 30})
+    expired = plan(sql.EXPIRED, {"lease": 30, "limit": 100})
+    overdue = plan(sql.OVERDUE, {"seconds": 60})
+    assert sequential_scans() == before
+    assert "ledger_task_claimed" in by_secret
+    assert "ledger_task_claimed" in expired
+    assert "ledger_task_ready" in overdue
+    for explained in (claim, by_secret, expired, overdue):
+        assert "Seq Scan on ledger_task" not in explained, explained
+        assert pages(explained) < 500, explained
+    sizes = sql.rows(
+        "SELECT pg_relation_size('ledger_task_ready') + pg_relation_size('ledger_task_claimed'), "
+        "pg_relation_size('ledger_task')",
+        {},
+    )
+    assert sizes[0][0] * 1000 < sizes[0][1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_at_least_nine_in_ten_heartbeats_are_hot_updates() -> None:
+    support.reset_clock()
+    for _ in range(40):
+        submit()
+    held = [must_claim() for _ in range(40)]
+    before = updates()
+    for round_ in range(25):
+        for lease in held:
+            lease.heartbeat(round_)
+    after = updates()
+    heartbeats = after[0] - before[0]
+    assert heartbeats == 1000
+    assert after[1] - before[1] >= 0.9 * heartbeats
+
+
+def sequential_scans() -> int:
+    """Of the task table, in this transaction."""
+    ((scans,),) = sql.rows("SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'ledger_task'", {})
+    return int(scans)
+
+
+def updates() -> tuple[int, int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+    ((all_, hot),) = sql.rows(
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'ledger_task'", {}
+    )
+    return all_, hot
