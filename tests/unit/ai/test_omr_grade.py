@@ -1,0 +1,216 @@
+"""omr.grade on made sheets: known marks, degraded, in PDFs, refused, and marked against a key."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import omr_made
+import pypdfium2 as pdfium
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from academy_ai.kinds.omr_grade import align, marking, read, template
+from academy_ai.kinds.omr_grade.run import Exam, collect, measure, run, table
+from academy_ai.kinds.omr_grade.spec import OmrGradeInput, SheetRead
+from academy_core.errors import Permanent
+
+BLOCK: dict[str, Any] = {
+    "fieldType": "QTYPE_MCQ4", "origin": [10, 10], "bubblesGap": 30, "labelsGap": 20, "fieldLabels": ["q1..3"],
+}  # fmt: skip
+
+
+def simple(**changes: Any) -> str:
+    whole = {"pageDimensions": [300, 400], "bubbleDimensions": [16, 16], "fieldBlocks": {"A": BLOCK}}
+    return json.dumps({**whole, **changes})
+
+
+def grey(picture: omr_made.Picture) -> omr_made.Picture:
+    return omr_made.DEGRADATIONS["grey"](picture, np.random.default_rng(0))
+
+
+def read_made(made: omr_made.Made, picture: omr_made.Picture) -> dict[str, str]:
+    exam = Exam(align.layout(template.parse(made.template)), None, None)
+    _, readings = measure(exam, grey(picture))
+    return collect(exam.plan.sheet, readings, "made", 1).answers
+
+
+def test_template_lays_out_bubbles_and_joins_custom_labels() -> None:
+    sheet = template.parse(simple(customLabels={"Roll": ["q1..2"]}))
+    assert [field.label for field in sheet.fields] == ["q1", "q2", "q3"]
+    assert sheet.columns == {"Roll": ("q1", "q2"), "q3": ("q3",)}
+    second = sheet.fields[1].bubbles
+    assert [(bubble.value, bubble.x, bubble.y) for bubble in second[:2]] == [("A", 10, 30), ("B", 40, 30)]
+
+
+def test_vertical_types_run_down() -> None:
+    block = {**BLOCK, "fieldType": "QTYPE_INT", "bubblesGap": 20, "labelsGap": 30}
+    bubbles = template.parse(simple(fieldBlocks={"A": block})).fields[1].bubbles
+    assert [(bubble.value, bubble.x, bubble.y) for bubble in (bubbles[0], bubbles[9])] == [
+        ("0", 40, 10),
+        ("9", 40, 190),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"fieldBlocks": {"A": {**BLOCK, "fieldType": "QTYPE_ODD"}}}, "unknown fieldType"),
+        ({"fieldBlocks": {"A": {**BLOCK, "origin": [290, 10]}}}, "outside pageDimensions"),
+        ({"fieldBlocks": {"A": BLOCK, "B": BLOCK}}, "appears twice"),
+        ({"fieldBlocks": {"A": {**BLOCK, "fieldLabels": ["q3..1"]}}}, "does not run upwards"),
+        ({"fieldBlocks": {"A": {**BLOCK, "fieldLabels": ["q1..999999999"]}}}, "too long"),
+        ({"customLabels": {"Roll": ["q9"]}}, "unknown field 'q9'"),
+        ({"outputColumns": ["q7"]}, "unknown column 'q7'"),
+        ({"pageDimensions": [0, 400]}, "pageDimensions.0"),
+        ({"preProcessors": [{"name": "CropOnMarkers", "options": {"sheetToMarkerWidthRatio": 0}}]}, "WidthRatio"),
+    ],
+)
+def test_bad_template_says_what_is_wrong(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(Permanent, match=words) as refused:
+        template.parse(simple(**changes))
+    assert refused.value.reason.code == "omr-template"
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
+def test_no_template_text_does_more_than_refuse(value: Any) -> None:
+    with pytest.raises(Permanent):
+        template.parse(json.dumps(value))
+
+
+@pytest.mark.parametrize("name", sorted(omr_made.DEGRADATIONS))
+def test_made_sheet_is_read_under_degradation(name: str) -> None:
+    made = omr_made.sheet(11, questions=40)
+    worse = omr_made.DEGRADATIONS[name](made.picture, np.random.default_rng(11))
+    got = read_made(made, worse)
+    wrong = {column: (got[column], value) for column, value in made.truth.items() if got[column] not in {value, "?"}}
+    assert wrong == {}
+    assert sum(got[column] == value for column, value in made.truth.items()) >= 0.97 * len(made.truth)
+
+
+def test_photo_on_a_table_is_read() -> None:
+    made = omr_made.photographed(omr_made.sheet(5), 5)
+    assert read_made(made, made.picture) == made.truth
+
+
+def test_a_picture_without_the_sheet_is_refused() -> None:
+    made = omr_made.sheet(3)
+    exam = Exam(align.layout(template.parse(made.template)), None, None)
+    noise = np.random.default_rng(3).integers(0, 255, (900, 700), np.uint8)
+    for picture in (noise, np.full((900, 700), 250, np.uint8)):
+        with pytest.raises(Permanent) as refused:
+            measure(exam, picture)
+        assert refused.value.reason.code == "omr-sheet-not-found"
+
+
+def test_a_half_filled_bubble_is_unsure_not_guessed() -> None:
+    sheet = template.parse(simple())
+    level = np.array([1.0, 0, 0, 0, 0.43, 0, 0, 0, 0, 0, 0, 0.0])
+    states = [(reading.state, reading.marked) for reading in read.judge(level, sheet)]
+    assert states == [(read.State.MARKED, ("A",)), (read.State.UNSURE, ()), (read.State.BLANK, ())]
+
+
+KEY = json.dumps({
+    "source_type": "custom",
+    "options": {"questions_in_order": ["q1..3"], "answers_in_order": ["A", ["B", "BC"], [["C", 2], ["D", "1/2"]]]},
+    "marking_schemes": {
+        "DEFAULT": {"correct": "3", "incorrect": "-1", "unmarked": "0"},
+        "LAST": {"questions": ["q1"], "marking": {"correct": 5, "incorrect": 0, "unmarked": -2}},
+    },
+})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answers", "unsure", "blanks", "score", "counts"),
+    [
+        ({"q1": "A", "q2": "BC", "q3": "C"}, (), (), 10, (3, 0, 0, 0)),
+        ({"q1": "", "q2": "C", "q3": "D"}, (), ("q1",), -2.5, (1, 1, 1, 0)),
+        ({"q1": "?", "q2": "B", "q3": "A"}, ("q1",), (), 2, (1, 1, 0, 1)),
+    ],
+)
+def test_marks_follow_the_key(
+    answers: dict[str, str], unsure: tuple[str, ...], blanks: tuple[str, ...], score: float, counts: tuple[int, ...]
+) -> None:
+    marks = marking.mark(answers, unsure, blanks, marking.parse(KEY, ("q1", "q2", "q3")))
+    assert (marks.score, marks.out_of) == (score, 10)
+    assert (marks.right, marks.wrong, marks.blank, marks.open) == counts
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "no", KEY.replace('"A"', "7"), KEY.replace("q1..3", "q1..4"), KEY.replace("1/2", "1/0")]
+)
+def test_bad_key_is_refused(text: str) -> None:
+    with pytest.raises(Permanent) as refused:
+        marking.parse(text, ("q1", "q2", "q3"))
+    assert refused.value.reason.code == "omr-key"
+
+
+def _exam_files(folder: Path, made: omr_made.Made) -> tuple[OmrGradeInput, dict[str, Path]]:
+    (folder / "template.json").write_text(made.template)
+    questions = [column for column in made.truth if column != "Student"]
+    answers = [made.truth[question] for question in questions]
+    options = {"questions_in_order": questions, "answers_in_order": answers}
+    (folder / "key.json").write_text(json.dumps({"source_type": "custom", "options": options}))
+    upright = Image.fromarray(made.picture[..., ::-1].copy())
+    upright.save(folder / "scan.pdf", save_all=True, append_images=[upright.rotate(180)], resolution=120)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff not a picture")
+    task = OmrGradeInput(template="template.json", key="key.json", sheets=("scan.pdf", "broken.jpg"))
+    return task, {name: folder / name for name in task.sources()}
+
+
+def test_a_pdf_of_sheets_becomes_marks_pictures_and_csv(tmp_path: Path) -> None:
+    made = omr_made.sheet(21, questions=40)
+    task, files = _exam_files(tmp_path, made)
+    out = tmp_path / "out"
+    out.mkdir()
+    steps: list[float] = []
+    result = run(task, files, out, steps.append)
+    assert (result.sheets, result.refused, result.unsure) == (3, 1, 0)
+    assert steps == [0.5, 1.0]
+    assert sorted(result.keys()) == sorted(path.name for path in out.iterdir())
+    first, turned, broken = (SheetRead.model_validate(one) for one in json.loads((out / "answers.json").read_text()))
+    assert first.answers == made.truth == turned.answers
+    assert first.marks is not None
+    assert first.marks.score == first.marks.out_of == 40
+    assert (turned.page, broken.refused) == (2, "picture-unreadable")
+    rows = list(csv.reader(io.StringIO((out / "answers.csv").read_text("utf-8-sig"))))
+    assert rows[1][rows[0].index("Student")] == made.truth["Student"]
+    with Image.open(out / "sheet-001.jpg") as picture:
+        assert picture.height > picture.width > 400
+
+
+def test_policy_sends_blanks_and_doubles_to_a_person() -> None:
+    made = omr_made.sheet(8, questions=40, blank=0.2, double=0.2)
+    exam = Exam(align.layout(template.parse(made.template)), None, None, doubles="unsure", blanks="unsure")
+    _, readings = measure(exam, grey(made.picture))
+    done = collect(exam.plan.sheet, readings, "made", 1)
+    assert set(done.unsure) == {
+        column for column, value in made.truth.items() if column != "Student" and len(value) != 1
+    }
+
+
+def test_csv_cells_are_never_formulas() -> None:
+    done = SheetRead(source="=HYPERLINK(1)", page=1, answers={"q1": "+A", "q2": "-1", "q3": "-x"})
+    row = list(csv.reader(io.StringIO(table([done], ("q1", "q2", "q3")))))[1]
+    assert (row[0], row[6:]) == ("'=HYPERLINK(1)", ["'+A", "-1", "'-x"])
+
+
+def test_a_pdf_of_too_many_pages_is_refused(tmp_path: Path) -> None:
+    made = omr_made.sheet(1, questions=20)
+    task, files = _exam_files(tmp_path, made)
+    document = pdfium.PdfDocument.new()
+    for _ in range(201):
+        document.new_page(100, 100)
+    document.save(tmp_path / "scan.pdf")
+    out = tmp_path / "out"
+    out.mkdir()
+    assert run(task, files, out, lambda _: None).refused == 2
