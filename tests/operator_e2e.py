@@ -213,6 +213,19 @@ class Operator:
         """What Prometheus reads."""
         return httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5).text
 
+    def sample(self, name: str) -> float:
+        """One sample by its name and labels, 0 when it is not there yet: only counters are asked for."""
+        for line in self.metrics().splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.rpartition(" ")[2])
+        return 0.0
+
+    def resident_mb(self) -> float:
+        """Its resident memory."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        return float(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it, by default in an orderly way."""
         if self.process is not None:

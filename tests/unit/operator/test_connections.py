@@ -1,5 +1,6 @@
 """Credentials: the operator's own, or those of a Secret that a resource names."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ def test_keys_are_read_without_the_newline_that_editors_add() -> None:
 
 @pytest.mark.parametrize("data", [None, {}, {"access-key-id": b"key"}, {**GOOD, "secret-access-key": b""}])
 def test_a_secret_that_lacks_something_is_told_without_its_content(data: dict[str, bytes] | None) -> None:
-    secrets = {} if data is None else {("academy", "sqs"): data}
+    secrets: dict[tuple[str, str], Mapping[str, bytes]] = {} if data is None else {("academy", "sqs"): data}
     made = connections(FakeCluster(secrets=secrets))
     with pytest.raises(CredentialsMissing, match="academy/sqs") as caught:
         made.queues("ap-northeast-2", "sqs", "academy")

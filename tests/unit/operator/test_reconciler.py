@@ -7,6 +7,7 @@ import pytest
 from operator_support import World
 
 from academy_operator.errors import AccessDenied, ProviderFault, Throttled
+from academy_operator.providers.fake_queues import FakeQueues
 from academy_operator.reconciler import Wait
 from academy_operator.resources.queue import desired
 
@@ -314,3 +315,29 @@ def test_long_trouble_before_the_deletion_does_not_shorten_the_ten_minutes() -> 
     world.sweep(3600)
     world.mark_deleted(uid)
     assert isinstance(world.reconciler.delete(uid), Wait)
+
+
+def test_a_queue_that_does_not_show_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    uid = world.queue("video")
+    monkeypatch.setattr(FakeQueues, "find", lambda *_: None)
+    world.reconciler.reconcile(uid)
+    assert world.condition(uid, "Degraded") == ("True", "ProviderUnavailable")
+    monkeypatch.undo()
+    world.sweep(60)
+    assert world.condition(uid, "Ready") == ("True", "Available")
+
+
+def test_a_change_that_does_not_show_yet_is_said_and_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    uid = world.queue("video")
+    world.reconciler.reconcile(uid)
+    monkeypatch.setattr(FakeQueues, "set_attributes", lambda self, *_: self.calls.append("SetQueueAttributes"))
+    world.edit(uid, visibilityTimeout=60)
+    world.queues.calls.clear()
+    world.reconciler.reconcile(uid)
+    assert world.condition(uid, "Synced") == ("False", "Propagating")
+    assert world.queues.calls.count("SetQueueAttributes") == 2, "one a queue, once"
+    monkeypatch.undo()
+    world.sweep(95)
+    assert world.condition(uid, "Synced") == ("True", "UpToDate")

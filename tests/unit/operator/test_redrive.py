@@ -26,6 +26,21 @@ def test_a_token_present_at_creation_is_recorded_and_not_run() -> None:
     assert messages(world) == (0, 5)
 
 
+def test_a_token_at_creation_is_not_run_when_the_first_pass_fails() -> None:
+    world = World()
+
+    def fail(_moment: str) -> None:
+        raise ProviderFault("500")
+
+    world.queues.fault = fail
+    uid = world.queue("video", redrive={"token": "one"})
+    world.reconciler.reconcile(uid)
+    assert world.status(uid)["observedGeneration"] == 1
+    world.queues.fault = lambda _moment: None
+    world.sweep(60)
+    assert world.status(uid)["redrive"]["phase"] == "Recorded"
+
+
 def test_a_new_token_moves_everything_once() -> None:
     world = World()
     uid = with_dead(world)

@@ -66,7 +66,8 @@ class QueueKind:
             return self._observe_only(resource, provider, wanted, status)
         observed, writes, late = self._converge(provider, wanted, owner, spec.adoption, status)
         fields = dict(desired.status_of(observed, spec))
-        fields |= self._redrive(provider, spec.redrive, {**status, **fields}, commit)
+        redriver = redrive.Redriver(provider, commit, self.clock.now, self.wait, fresh="url" not in status)
+        fields |= _redrive(redriver, spec.redrive, {**status, **fields})
         fields |= self._measure(resource, provider, {**status, **fields}, with_age=True)
         return Outcome(
             fields=fields,
@@ -90,7 +91,8 @@ class QueueKind:
         met: ProviderFault | None = None
         try:
             if spec.adoption != "Observe":
-                fields |= self._redrive(provider, spec.redrive, status, commit)
+                redriver = redrive.Redriver(provider, commit, self.clock.now, self.wait, fresh=False)
+                fields |= _redrive(redriver, spec.redrive, status)
         except ProviderFault as fault:
             met = fault
         reading = self._read(provider, status)
@@ -158,6 +160,7 @@ class QueueKind:
                 return observed, len(applied), ""
             fresh = [action for action in actions if action not in applied]
             if not fresh and not (provider.emulator and self._learn(actions, observed)):
+                _check_visible(wanted, observed)
                 return observed, len(applied), ", ".join(type(action).__name__ for action in actions)
             for action in fresh:
                 self._apply(provider, action)
@@ -228,15 +231,6 @@ class QueueKind:
             lacking += ("spec.alarms: this provider has no CloudWatch",)
         return lacking
 
-    def _redrive(
-        self, provider: QueueProvider, asked: desired.Redrive | None, status: Json, commit: Commit
-    ) -> dict[str, Any]:
-        if not status.get("dlqUrl"):
-            return {}
-        ends = redrive.Ends(status["url"], status["arn"], status["dlqUrl"], status["dlqArn"])
-        record = redrive.Redriver(provider, commit, self.clock.now, self.wait).step(asked, status, ends)
-        return {"redrive": record.fields()} if record else {}
-
     def _measure(self, resource: Resource, provider: QueueProvider, status: Json, *, with_age: bool) -> dict[str, Any]:
         reading = self._read(provider, status)
         if reading.fault:
@@ -278,11 +272,26 @@ class QueueKind:
         return steady_minute(moment, status.get("oldestMessageTime"))
 
 
+def _redrive(redriver: redrive.Redriver, asked: desired.Redrive | None, status: Json) -> dict[str, Any]:
+    """status.redrive after one step of it."""
+    if not status.get("dlqUrl"):
+        return {}
+    ends = redrive.Ends(status["url"], status["arn"], status["dlqUrl"], status["dlqArn"])
+    record = redriver.step(asked, status, ends)
+    return {"redrive": record.fields()} if record else {}
+
+
 @dataclass(frozen=True, slots=True)
 class _Reading:
     queue: Counts | None
     dead_letter: Counts | None
     fault: ProviderFault | None
+
+
+def _check_visible(wanted: desired.Desired, observed: desired.Observed) -> None:
+    """A queue that was just created may take a moment to show; nothing can be reported of it until then."""
+    if observed.queue is None or (wanted.dead_letter_name and observed.dead_letter is None):
+        raise ProviderFault(f"{wanted.name} is created and does not show yet")
 
 
 def _try_counts(provider: QueueProvider, url: str) -> tuple[Counts | None, ProviderFault | None]:

@@ -56,7 +56,7 @@ Step = Literal["none", "record", "begin", "continue"]
 
 
 def next_step(asked: Redrive | None, record: Record | None, *, fresh: bool) -> Step:
-    """What is to be done. `fresh`: nothing was ever reported on this resource, so its token is not a new one."""
+    """What is to be done. `fresh`: no pass has succeeded yet, so the token was there when the resource was made."""
     if record is not None and record.active:
         return "continue"
     if asked is None or (record is not None and record.token == asked.token):
@@ -95,18 +95,20 @@ class Redriver:
     commit: Commit
     now: Callable[[], datetime]
     wait: Callable[[float], bool]
+    fresh: bool
+    """Whether no pass over this resource has succeeded yet: its token is then not a new one."""
 
     def step(self, asked: Redrive | None, status: Mapping[str, Any], ends: Ends) -> Record | None:
         """The record after this step; raises ProviderFault with the record still active."""
         raw = status.get("redrive")
         record = Record.model_validate(raw) if raw else None
-        after = self._after(asked, record, ends, fresh="observedGeneration" not in status)
+        after = self._after(asked, record, ends)
         if record is not None and after is not None and record.active and not after.active:
             self.commit({"redrive": after.fields()})
         return after
 
-    def _after(self, asked: Redrive | None, record: Record | None, ends: Ends, *, fresh: bool) -> Record | None:
-        match next_step(asked, record, fresh=fresh):
+    def _after(self, asked: Redrive | None, record: Record | None, ends: Ends) -> Record | None:
+        match next_step(asked, record, fresh=self.fresh):
             case "record" if asked is not None:
                 return Record(token=asked.token, phase="Recorded")
             case "begin" if asked is not None:
