@@ -42,6 +42,10 @@ class Audio(Payload):
 
     name: Name = "audio"
     stream_index: int
+    source_rate: int = 48_000
+    """Sample rate of the source: chunks start on a sample that both rates share."""
+    source_grid: int = 1
+    """Samples a source packet holds where its container rounds times (Matroska: 1 ms); 1 where they are exact."""
     bit_rate: int = 128_000
     sample_rate: Literal[48_000] = 48_000
     gain_db: float = 0.0
@@ -66,7 +70,7 @@ class Encoding(Payload):
     """Frames a segment."""
     total_frames: int
     pad_frames: int
-    """How many frames the last picture may be cloned at the end."""
+    """How many of the last frames may be clones of the last picture (sound that outlives it; rounding)."""
     rungs: tuple[Rung, ...]
     audio: Audio | None
     threads: int

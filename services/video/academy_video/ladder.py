@@ -1,0 +1,57 @@
+"""The values that decide how a lecture looks and what it costs, in one place. Read by `plan` alone.
+
+Rates are bit/s, lengths seconds, pictures by their short side in pixels.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the ladder: constant quality (x264 CRF) under a cap (VBV)."""
+
+    short_side: int
+    crf: int
+    max_rate: int
+    buffer_size: int
+
+
+LADDER = (
+    Step(1080, 23, 4_500_000, 9_000_000),
+    Step(720, 23, 2_400_000, 4_800_000),
+    Step(480, 23, 1_000_000, 2_000_000),
+)
+"""Best first. A source below the last step gets one rung of its own size with the last step's values."""
+
+CHUNK_SECONDS = (12, 24, 60)
+"""The first chunks are short so that the front plays soon; the last length repeats."""
+
+FRAME_RATES = (
+    Fraction(10),
+    Fraction(15),
+    Fraction(24000, 1001),
+    Fraction(24),
+    Fraction(25),
+    Fraction(30000, 1001),
+    Fraction(30),
+    Fraction(50),
+    Fraction(60000, 1001),
+    Fraction(60),
+)
+"""Constant rates that are kept; any other source is put on 30, 50 or 60."""
+
+THREADS = 2
+"""Of one decoder or encoder. Pinned: x264's output depends on it, and a chunk that is made again must be byte-equal."""
+
+SEEK_MARGIN_SECONDS = 2.0
+"""How far before a chunk the source is read from; covers B-frame delay where the container has an index."""
+
+WIDER_MARGINS_SECONDS = (15.0, 60.0)
+"""Tried next when the front of a chunk did not come; after them the source is read from its start."""
+
+MAX_SECONDS = 12 * 3600
+"""Longest lecture."""
+
+MAX_PIXELS = 36_000_000
+"""Largest picture that is decoded."""

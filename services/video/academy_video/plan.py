@@ -1,0 +1,261 @@
+"""From a probed source to the plan: a pure function of what ffprobe said. The first half of `video.plan`.
+
+Everything a chunk must not decide for itself is decided here, once: the frame grid, the ladder, where chunks and
+segments lie. Seconds end here; behind the plan there are only integer frames on the absolute grid.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from academy_core.errors import Permanent, Reason
+from academy_core.video import Audio, ChunkInput, Encoding, PlanInput, PlanResult, Rung
+from academy_video import ladder
+from academy_video.probe import AudioStream, Source, Tail, VideoStream
+
+_CONTAINERS = frozenset({"mov", "matroska"})
+_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4"})
+_GRID_OF = {"aac": 1024}
+_ROUNDING = Fraction(1, 100)
+_STREAMS_APART = Fraction(1, 2)
+_TRUNCATED = 2
+_MIN_TIMESCALE = 10_000
+_MIN_SIDE = 16
+_LEAST_SEGMENT = Fraction(1, 4)
+_AUDIO_PACKET = Fraction(1024, 48_000)
+"""A sound segment is at most this much longer than its picture's."""
+
+_FORMATS_KO = "MP4, MOV 또는 MKV 파일(H.264 또는 HEVC)로 저장해서 다시 올려 주세요."
+_FORMATS_EN = "Please save it as an MP4, MOV or MKV file (H.264 or HEVC) and upload it again."
+
+UNREADABLE = Reason(
+    "source-unreadable",
+    f"동영상 파일이 아니거나 파일이 손상되었습니다. {_FORMATS_KO}",
+    f"This is not a video file, or it is damaged. {_FORMATS_EN}",
+)
+NO_VIDEO = Reason(
+    "source-without-video",
+    "파일에 영상이 없습니다(소리만 있습니다). 화면이 들어 있는 강의 파일을 올려 주세요.",
+    "The file has no picture, only sound. Please upload a recording that has a picture.",
+)
+NO_DURATION = Reason(
+    "source-without-index",
+    f"파일에 길이 정보가 없어 나누어 처리할 수 없습니다. {_FORMATS_KO}",
+    f"The file does not say how long it is, so it cannot be processed in parts. {_FORMATS_EN}",
+)
+TOO_LONG = Reason(
+    "source-too-long",
+    "강의가 12시간보다 깁니다. 나누어서 올려 주세요.",
+    "The lecture is longer than 12 hours. Please split it and upload the parts.",
+)
+CONTAINER = Reason(
+    "source-container-unsupported",
+    f"지원하지 않는 파일 형식입니다. {_FORMATS_KO}",
+    f"This kind of file is not supported. {_FORMATS_EN}",
+)
+CODEC = Reason(
+    "source-codec-unsupported",
+    f"지원하지 않는 영상 코덱입니다. {_FORMATS_KO}",
+    f"This video codec is not supported. {_FORMATS_EN}",
+)
+INTERLACED = Reason(
+    "source-interlaced",
+    "비월 주사(인터레이스) 영상은 아직 지원하지 않습니다. 순차 주사(프로그레시브) 영상으로 변환해서 다시 올려 주세요.",
+    "Interlaced video is not supported yet. Please convert it to progressive video and upload it again.",
+)
+HIGH_DYNAMIC_RANGE = Reason(
+    "source-hdr",
+    "HDR 영상은 아직 지원하지 않습니다. 카메라에서 HDR을 끄거나 SDR로 변환해서 다시 올려 주세요.",
+    "HDR video is not supported yet. Please turn HDR off in the camera, or convert to SDR, and upload it again.",
+)
+TOO_SMALL = Reason(
+    "source-too-small",
+    "영상의 화면 크기가 너무 작습니다. 원본 파일을 올려 주세요.",
+    "The picture is too small. Please upload the original file.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the settings and the ladder say."""
+
+    segment_seconds: int
+    min_segments: int
+    steps: Sequence[ladder.Step] = ladder.LADDER
+    chunk_seconds: Sequence[int] = ladder.CHUNK_SECONDS
+
+
+def main_streams(source: Source) -> tuple[VideoStream, AudioStream | None]:
+    """The picture and the sound that are published. Permanent with a reason when the source is refused."""
+    if not source.videos:
+        raise Permanent("no video stream", reason=NO_VIDEO)
+    if not _CONTAINERS & set(source.container.split(",")):
+        raise Permanent(f"container {source.container}", reason=CONTAINER)
+    video = max(source.videos, key=lambda stream: (stream.default, -stream.index))
+    _refuse_picture(video)
+    usable = [stream for stream in source.audios if stream.rate > 0 and stream.channels > 0]
+    audio = max(usable, key=lambda stream: (stream.default, -stream.index), default=None)
+    return video, audio
+
+
+def _refuse_picture(video: VideoStream) -> None:
+    if video.codec not in _CODECS:
+        raise Permanent(f"codec {video.codec}", reason=CODEC)
+    if video.high_dynamic_range:
+        raise Permanent("HDR", reason=HIGH_DYNAMIC_RANGE)
+    if video.interlaced:
+        raise Permanent("interlaced", reason=INTERLACED)
+    if min(video.width, video.height) < _MIN_SIDE:
+        raise Permanent(f"{video.width}x{video.height}", reason=TOO_SMALL)
+
+
+def frame_rate(video: VideoStream) -> Fraction:
+    """Frames a second of the output: the source's where it is constant and usual, else the next of 30, 50 and 60."""
+    nominal, average = video.nominal_rate, video.average_rate
+    for rate in ladder.FRAME_RATES:
+        if nominal and average and all(abs(claimed / rate - 1) < Fraction(1, 2000) for claimed in (nominal, average)):
+            return rate
+    for usual in (30, 50):
+        if average is None or average <= usual * Fraction(101, 100):
+            return Fraction(usual)
+    return Fraction(60)
+
+
+def rungs(video: VideoStream, steps: Sequence[ladder.Step]) -> tuple[Rung, ...]:
+    """The ladder for this picture: by the short side as displayed, never above the source, sides even."""
+    width, height = video.width * video.sample_aspect, Fraction(video.height)
+    if video.rotation % 180 == 90:  # noqa: PLR2004 - a quarter turn
+        width, height = height, width
+    short = min(width, height)
+    chosen = [step for step in steps if step.short_side <= short]
+    if not chosen:
+        last = steps[-1]
+        chosen = [ladder.Step(2 * int(short / 2), last.crf, last.max_rate, last.buffer_size)]
+    return tuple(
+        Rung(
+            name=f"{step.short_side}p",
+            width=_even(width * step.short_side / short),
+            height=_even(height * step.short_side / short),
+            crf=step.crf,
+            max_rate=step.max_rate,
+            buffer_size=step.buffer_size,
+        )
+        for step in chosen
+    )
+
+
+def _even(side: Fraction) -> int:
+    return max(2, 2 * round(side / 2))
+
+
+def timing(rate: Fraction) -> tuple[int, int]:
+    """(timescale, tick) with tick/timescale = 1/rate, exact, and fine enough for every player."""
+    scale, tick = rate.numerator, rate.denominator
+    while scale < _MIN_TIMESCALE:
+        scale, tick = scale * 2, tick * 2
+    return scale, tick
+
+
+def chunk_frames(total: int, gop: int, rate: Fraction, lengths: Sequence[int]) -> tuple[int, ...]:
+    """Frames of each chunk: whole segments, ramping up; a rest of less than half a chunk joins the last one."""
+    sizes = [max(1, round(length * rate / gop)) * gop for length in lengths]
+    chunks: list[int] = []
+    left = total
+    while left > 0:
+        size = sizes[min(len(chunks), len(sizes) - 1)]
+        if left < size + sizes[-1] // 2 and size == sizes[-1]:
+            size = left
+        chunks.append(min(size, left))
+        left -= chunks[-1]
+    return tuple(chunks)
+
+
+def chunks(encoding: Encoding, frames: Sequence[int]) -> list[ChunkInput]:
+    """The chunk tasks' inputs, in order."""
+    inputs: list[ChunkInput] = []
+    first = 0
+    for index, count in enumerate(frames):
+        inputs.append(ChunkInput(encoding=encoding, index=index, first_frame=first, end_frame=first + count))
+        first += count
+    return inputs
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """The grid's origin and ends, absolute source seconds."""
+
+    start: Fraction
+    last_picture: Fraction
+    end: Fraction
+
+
+def _span(video: VideoStream, audio: AudioStream | None, tails: Mapping[int, Tail]) -> _Span:
+    picture = tails.get(video.index)
+    if picture is None:
+        raise Permanent("no packet of the picture was found at the source's end", reason=UNREADABLE)
+    start, end = video.start or Fraction(0), picture.end
+    sound = tails.get(audio.index) if audio is not None else None
+    if audio is not None and audio.start is not None and audio.start < start - _STREAMS_APART:
+        start = audio.start
+    if sound is not None and sound.end > end + _STREAMS_APART:
+        end = sound.end
+    return _Span(start, picture.last, end)
+
+
+def plan(task: PlanInput, source: Source, tails: Mapping[int, Tail], rules: Rules) -> PlanResult:
+    """The plan. Permanent with a reason when the source is refused.
+
+    `tails` says where the streams really end (probe.parse_tails).
+    """
+    video, audio = main_streams(source)
+    span = _span(video, audio, tails)
+    rate = frame_rate(video)
+    total = max(1, math.ceil((span.end - span.start) * rate - _ROUNDING))
+    if total > ladder.MAX_SECONDS * rate:
+        raise Permanent(f"{float(total / rate):.0f} s", reason=TOO_LONG)
+    pictures = max(1, math.floor((span.last_picture - span.start) * rate))
+    gop = min(round(rules.segment_seconds * rate), max(round(rate * _LEAST_SEGMENT), total // rules.min_segments))
+    scale, tick = timing(rate)
+    encoding = Encoding(
+        source_key=task.source_key,
+        source_bytes=task.source_bytes,
+        source_etag=task.source_etag,
+        container=source.container,
+        video_stream_index=video.index,
+        start_seconds=str(span.start),
+        fps_num=rate.numerator,
+        fps_den=rate.denominator,
+        timescale=scale,
+        tick=tick,
+        gop=gop,
+        total_frames=total,
+        pad_frames=min(total - 1, max(0, total - pictures) + round(rate / 2)),
+        rungs=rungs(video, rules.steps),
+        audio=_audio(audio, source.container),
+        threads=ladder.THREADS,
+        seek_margin_seconds=ladder.SEEK_MARGIN_SECONDS,
+    )
+    return PlanResult(
+        encoding=encoding,
+        duration_seconds=float(total / rate),
+        target_duration=max(1, math.floor(gop / rate + _AUDIO_PACKET + Fraction(1, 2))),
+        chunk_frames=chunk_frames(total, gop, rate, rules.chunk_seconds),
+        notes=_notes(source, span),
+    )
+
+
+def _audio(stream: AudioStream | None, container: str) -> Audio | None:
+    if stream is None:
+        return None
+    rounded = "matroska" in container
+    return Audio(
+        stream_index=stream.index,
+        source_rate=stream.rate,
+        source_grid=_GRID_OF.get(stream.codec, 1) if rounded else 1,
+    )
+
+
+def _notes(source: Source, span: _Span) -> tuple[str, ...]:
+    lost = (source.claimed_end or span.end) - span.end
+    return (f"source claims {float(lost):.1f} s more than it holds",) if lost > _TRUNCATED else ()

@@ -1,0 +1,164 @@
+"""What ffprobe says of a source: the two command lines and the parsing of their output, all pure.
+
+First step of `video.plan`. `streams_command` reads the header; `tail_command` reads the packets of the last seconds,
+because claimed durations cannot be trusted: Matroska's counts from 0 and not from the start, a truncated file still
+claims its whole length.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Any
+
+from academy_video import ffmpeg
+
+_FIELDS = (
+    "format=format_name,start_time,duration"
+    ":stream=index,codec_type,codec_name,width,height,sample_aspect_ratio,r_frame_rate,avg_frame_rate,time_base,"
+    "start_pts,duration,sample_rate,channels,field_order,color_transfer"
+    ":stream_disposition=attached_pic,default"
+    ":stream_side_data=rotation"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoStream:
+    """A picture stream. `rotation` is the display matrix's, in degrees."""
+
+    index: int
+    codec: str
+    width: int
+    height: int
+    sample_aspect: Fraction
+    nominal_rate: Fraction | None
+    average_rate: Fraction | None
+    start: Fraction | None
+    default: bool
+    rotation: int
+    interlaced: bool
+    high_dynamic_range: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AudioStream:
+    """A sound stream."""
+
+    index: int
+    codec: str
+    rate: int
+    channels: int
+    start: Fraction | None
+    default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Start and end of a stream's last packet, absolute source seconds."""
+
+    last: Fraction
+    end: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source's header. `claimed_end` is an absolute source time in seconds, None when nothing claims one."""
+
+    container: str
+    claimed_end: Fraction | None
+    videos: tuple[VideoStream, ...]
+    audios: tuple[AudioStream, ...]
+
+
+def streams_command(ffprobe: str, url: str) -> list[str]:
+    """The command line that prints the header as JSON."""
+    return [ffprobe, "-v", "error", *ffmpeg.source_options(url), "-show_entries", _FIELDS, "-of", "json", url]
+
+
+def tail_command(ffprobe: str, url: str, start: Fraction) -> list[str]:
+    """The command line that prints the packets from `start` (absolute source seconds) to the end."""
+    entries = "packet=stream_index,pts_time,duration_time"
+    span = f"{ffmpeg.seconds(start)}%"
+    options = ffmpeg.source_options(url)
+    return [ffprobe, "-v", "error", *options, "-read_intervals", span, "-show_entries", entries, "-of", "csv=p=0", url]
+
+
+def parse(text: str) -> Source:
+    """Source from `streams_command`'s output. Cover art is left out. ValueError when it is not such output."""
+    document = json.loads(text)
+    streams: Sequence[Mapping[str, Any]] = document.get("streams", ())
+    container = document.get("format", {})
+    start, duration = _number(container.get("start_time")), _number(container.get("duration"))
+    return Source(
+        container=str(container.get("format_name", "")),
+        claimed_end=None if duration is None else duration + max(start or Fraction(0), Fraction(0)),
+        videos=tuple(
+            _video(stream)
+            for stream in streams
+            if stream.get("codec_type") == "video" and not stream.get("disposition", {}).get("attached_pic")
+        ),
+        audios=tuple(_audio(stream) for stream in streams if stream.get("codec_type") == "audio"),
+    )
+
+
+def parse_tails(text: str) -> dict[int, Tail]:
+    """Stream index -> where it really ends, from `tail_command`'s output (packets in file order)."""
+    tails: dict[int, Tail] = {}
+    for line in text.splitlines():
+        index, pts, duration, *_ = [*line.split(","), "", "", ""]
+        time = _number(pts)
+        if time is not None and index.isdecimal():
+            tail = Tail(time, time + (_number(duration) or 0))
+            known = tails.get(int(index), tail)
+            tails[int(index)] = Tail(max(known.last, tail.last), max(known.end, tail.end))
+    return tails
+
+
+def _video(stream: Mapping[str, Any]) -> VideoStream:
+    rotations = [data["rotation"] for data in stream.get("side_data_list", ()) if "rotation" in data]
+    return VideoStream(
+        index=int(stream["index"]),
+        codec=str(stream.get("codec_name", "unknown")),
+        width=int(stream.get("width", 0)),
+        height=int(stream.get("height", 0)),
+        sample_aspect=_ratio(stream.get("sample_aspect_ratio")) or Fraction(1),
+        nominal_rate=_ratio(stream.get("r_frame_rate")),
+        average_rate=_ratio(stream.get("avg_frame_rate")),
+        start=_start(stream),
+        default=bool(stream.get("disposition", {}).get("default")),
+        rotation=round(float(rotations[0])) % 360 if rotations else 0,
+        interlaced=stream.get("field_order", "progressive") not in {"progressive", "unknown"},
+        high_dynamic_range=stream.get("color_transfer") in {"smpte2084", "arib-std-b67"},
+    )
+
+
+def _audio(stream: Mapping[str, Any]) -> AudioStream:
+    return AudioStream(
+        index=int(stream["index"]),
+        codec=str(stream.get("codec_name", "unknown")),
+        rate=int(stream.get("sample_rate", 0)),
+        channels=int(stream.get("channels", 0)),
+        start=_start(stream),
+        default=bool(stream.get("disposition", {}).get("default")),
+    )
+
+
+def _start(stream: Mapping[str, Any]) -> Fraction | None:
+    base = _ratio(stream.get("time_base"))
+    return None if base is None or "start_pts" not in stream else int(stream["start_pts"]) * base
+
+
+def _number(text: str | None) -> Fraction | None:
+    try:
+        return None if text is None else Fraction(Decimal(text))
+    except (InvalidOperation, ValueError, OverflowError):
+        return None
+
+
+def _ratio(text: str | None) -> Fraction | None:
+    """`30/1` or `4:3`; None for `0/0` and the like, which is how ffprobe says unknown."""
+    over, _, under = (text or "").replace(":", "/").partition("/")
+    if not over.isdecimal() or not under.isdecimal() or int(over) == 0 or int(under) == 0:
+        return None
+    return Fraction(int(over), int(under))

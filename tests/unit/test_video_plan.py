@@ -1,0 +1,222 @@
+"""The plan as a pure function: frame grid, ladder, chunks, refusals; and the parsing of what ffprobe prints."""
+
+import dataclasses
+import json
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from academy_core.errors import Permanent
+from academy_core.video import PlanInput
+from academy_video import ladder, plan, probe
+
+RULES = plan.Rules(segment_seconds=6, min_segments=3)
+INPUT = PlanInput(source_key="sources/a.mp4", source_bytes=1, source_etag="e")
+VIDEO = probe.VideoStream(
+    index=0,
+    codec="h264",
+    width=1920,
+    height=1080,
+    sample_aspect=Fraction(1),
+    nominal_rate=Fraction(30),
+    average_rate=Fraction(30),
+    start=Fraction(0),
+    default=True,
+    rotation=0,
+    interlaced=False,
+    high_dynamic_range=False,
+)
+AUDIO = probe.AudioStream(index=1, codec="aac", rate=44_100, channels=2, start=Fraction(0), default=True)
+MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+MKV = "matroska,webm"
+
+
+def source(**changes: Any) -> probe.Source:
+    whole = probe.Source(container=MP4, claimed_end=None, videos=(VIDEO,), audios=(AUDIO,))
+    return dataclasses.replace(whole, **changes)
+
+
+def tails(picture: float, sound: float | None = None) -> dict[int, probe.Tail]:
+    end = Fraction(picture)
+    found = {0: probe.Tail(end - Fraction(1, 30), end)}
+    if sound is not None:
+        found[1] = probe.Tail(Fraction(sound), Fraction(sound))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("nominal", "average", "expected"),
+    [
+        ("30/1", "30/1", Fraction(30)),
+        ("25/1", "25/1", Fraction(25)),
+        ("24000/1001", "24000/1001", Fraction(24000, 1001)),
+        ("30000/1001", "2997/100", Fraction(30000, 1001)),
+        ("60/1", "60/1", Fraction(60)),
+        ("15/1", "15/1", Fraction(15)),
+        ("1000/1", "27/1", Fraction(30)),
+        ("90000/1", "48/1", Fraction(50)),
+        ("120/1", "120/1", Fraction(60)),
+        ("30/1", "0/0", Fraction(30)),
+    ],
+)
+def test_frame_rate(nominal: str, average: str, expected: Fraction) -> None:
+    video = dataclasses.replace(VIDEO, nominal_rate=probe._ratio(nominal), average_rate=probe._ratio(average))
+    assert plan.frame_rate(video) == expected
+
+
+@pytest.mark.parametrize("rate", ladder.FRAME_RATES)
+def test_timescale_and_tick_are_exact(rate: Fraction) -> None:
+    scale, tick = plan.timing(rate)
+    assert Fraction(tick, scale) == 1 / rate
+    assert scale >= 10_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [("1080p", 1920, 1080), ("720p", 1280, 720), ("480p", 854, 480)]),
+        ({"width": 1280, "height": 720}, [("720p", 1280, 720), ("480p", 854, 480)]),
+        ({"width": 1600, "height": 900}, [("720p", 1280, 720), ("480p", 854, 480)]),
+        ({"width": 1080, "height": 1920}, [("1080p", 1080, 1920), ("720p", 720, 1280), ("480p", 480, 854)]),
+        ({"rotation": 90}, [("1080p", 1080, 1920), ("720p", 720, 1280), ("480p", 480, 854)]),
+        ({"width": 853, "height": 479}, [("478p", 852, 478)]),
+        ({"width": 320, "height": 240}, [("240p", 320, 240)]),
+        ({"width": 720, "height": 480, "sample_aspect": Fraction(32, 27)}, [("480p", 854, 480)]),
+        ({"width": 3840, "height": 2160}, [("1080p", 1920, 1080), ("720p", 1280, 720), ("480p", 854, 480)]),
+    ],
+)
+def test_ladder_goes_by_the_short_side_and_never_up(
+    changes: dict[str, Any], expected: list[tuple[str, int, int]]
+) -> None:
+    rungs = plan.rungs(dataclasses.replace(VIDEO, **changes), ladder.LADDER)
+    assert [(rung.name, rung.width, rung.height) for rung in rungs] == expected
+
+
+@given(st.integers(16, 8000), st.integers(16, 8000), st.sampled_from([0, 90, 180, 270]))
+def test_every_rung_has_even_sides_within_the_source(width: int, height: int, rotation: int) -> None:
+    video = dataclasses.replace(VIDEO, width=width, height=height, rotation=rotation)
+    rungs = plan.rungs(video, ladder.LADDER)
+    assert rungs
+    assert len({rung.name for rung in rungs}) == len(rungs)
+    for rung in rungs:
+        assert rung.width % 2 == rung.height % 2 == 0
+        assert min(rung.width, rung.height) <= min(width, height)
+
+
+@given(st.integers(1, ladder.MAX_SECONDS * 60), st.sampled_from(ladder.FRAME_RATES))
+def test_chunks_tile_the_grid_on_segment_borders(longest: int, rate: Fraction) -> None:
+    total, gop = min(longest, int(ladder.MAX_SECONDS * rate)), round(6 * rate)
+    frames = plan.chunk_frames(total, gop, rate, ladder.CHUNK_SECONDS)
+    assert sum(frames) == total
+    assert all(count > 0 for count in frames)
+    assert all(count % gop == 0 for count in frames[:-1])
+    assert max(frames) <= 1.5 * 60 * rate + gop
+    assert len(frames) <= 2000
+
+
+def test_chunks_ramp_up() -> None:
+    made = plan.plan(INPUT, source(), tails(150), RULES)
+    assert [count // 30 for count in made.chunk_frames] == [12, 24, 60, 54]
+    assert made.encoding.gop == 180
+    assert made.target_duration == 6
+
+
+def test_a_short_lecture_still_has_its_least_number_of_segments() -> None:
+    made = plan.plan(INPUT, source(), tails(9), RULES)
+    assert -(-made.encoding.total_frames // made.encoding.gop) == 3
+    assert made.target_duration >= made.encoding.gop / 30
+
+
+def test_sound_that_outlives_the_picture_extends_it() -> None:
+    made = plan.plan(INPUT, source(), tails(75, 90), RULES)
+    assert made.encoding.total_frames == 2700
+    assert made.encoding.pad_frames == 451 + 15
+    assert plan.plan(INPUT, source(), tails(90, 70), RULES).encoding.total_frames == 2700
+
+
+def test_sound_that_starts_long_before_the_picture_is_kept() -> None:
+    late = dataclasses.replace(VIDEO, start=Fraction("8.3"))
+    early = dataclasses.replace(AUDIO, start=Fraction(7))
+    made = plan.plan(INPUT, source(videos=(late,), audios=(early,)), tails(37), RULES)
+    assert Fraction(made.encoding.start_seconds) == 7
+    assert made.encoding.total_frames == 900
+
+
+def test_matroska_sound_is_put_back_on_its_packet_grid() -> None:
+    def audio(container: str) -> int:
+        made = plan.plan(INPUT, source(container=container), tails(30), RULES).encoding.audio
+        assert made is not None
+        return made.source_grid
+
+    assert (audio(MKV), audio(MP4)) == (1024, 1)
+
+
+def test_a_lecture_without_sound_has_no_audio() -> None:
+    assert plan.plan(INPUT, source(audios=()), tails(30), RULES).encoding.audio is None
+
+
+def test_a_truncated_source_is_noted() -> None:
+    made = plan.plan(INPUT, source(claimed_end=Fraction(30)), tails(13.5), RULES)
+    assert made.notes == ("source claims 16.5 s more than it holds",)
+
+
+@pytest.mark.parametrize(
+    ("changed", "ends", "code"),
+    [
+        (source(videos=()), tails(30), "source-without-video"),
+        (source(container="flv"), tails(30), "source-container-unsupported"),
+        (source(videos=(dataclasses.replace(VIDEO, codec="prores"),)), tails(30), "source-codec-unsupported"),
+        (source(videos=(dataclasses.replace(VIDEO, interlaced=True),)), tails(30), "source-interlaced"),
+        (source(videos=(dataclasses.replace(VIDEO, high_dynamic_range=True),)), tails(30), "source-hdr"),
+        (source(videos=(dataclasses.replace(VIDEO, width=2),)), tails(30), "source-too-small"),
+        (source(), {}, "source-unreadable"),
+        (source(), tails(13 * 3600), "source-too-long"),
+    ],
+)
+def test_refusals_say_why_in_both_languages(changed: probe.Source, ends: dict[int, probe.Tail], code: str) -> None:
+    with pytest.raises(Permanent) as refused:
+        plan.plan(INPUT, changed, ends, RULES)
+    reason = refused.value.reason
+    assert reason.code == code
+    assert reason.en.endswith(".")
+    assert any("가" <= letter <= "힣" for letter in reason.ko)
+
+
+def test_a_header_is_parsed() -> None:
+    stream = {
+        "index": 0,
+        "codec_type": "video",
+        "codec_name": "h264",
+        "width": 1920,
+        "height": 1080,
+        "sample_aspect_ratio": "N/A",
+        "r_frame_rate": "30000/1001",
+        "avg_frame_rate": "0/0",
+        "time_base": "1/15360",
+        "start_pts": 512,
+        "disposition": {"default": 1, "attached_pic": 0},
+        "side_data_list": [{"rotation": -90}],
+    }
+    cover = {"index": 2, "codec_type": "video", "codec_name": "mjpeg", "disposition": {"attached_pic": 1}}
+    sound = {"index": 1, "codec_type": "audio", "codec_name": "aac", "sample_rate": "44100", "channels": 2}
+    text = json.dumps(
+        {"streams": [cover, stream, sound], "format": {"format_name": MP4, "start_time": "1.5", "duration": "10.0"}}
+    )
+    parsed = probe.parse(text)
+    assert [video.index for video in parsed.videos] == [0]
+    video = parsed.videos[0]
+    assert (video.start, video.rotation, video.average_rate) == (Fraction(1, 30), 270, None)
+    assert parsed.audios[0].rate == 44_100
+    assert parsed.claimed_end == Fraction("11.5")
+    assert probe.parse('{"streams": [], "format": {"duration": "N/A"}}').claimed_end is None
+
+
+def test_tails_are_the_latest_packets_whatever_their_order() -> None:
+    found = probe.parse_tails("0,9.9,0.1\n1,10.000000,0.021\n0,9.8,0.1\n0,N/A,0.1\n1,9.97,N/A\nside data\n")
+    assert found == {
+        0: probe.Tail(Fraction("9.9"), Fraction(10)),
+        1: probe.Tail(Fraction(10), Fraction("10.021")),
+    }
