@@ -191,14 +191,17 @@ class Reconciler:
         except ProviderFault as fault:
             self._failed(track, fault)
             metrics.RECONCILES.labels(resource.kind, "fault").inc()
-            return {}, _degraded(fault.condition, str(fault))
+            return {}, [*_unknown(track), *_degraded(fault.condition, str(fault))]
         except (ResourceGone, ClusterFault):
             raise
         except Exception as error:
             log.exception("a pass failed", resource=resource.label)
             self._failed(track, error)
             metrics.RECONCILES.labels(resource.kind, "error").inc()
-            return {}, _degraded("InternalError", f"{type(error).__name__}: see the operator's log")
+            return {}, [
+                *_unknown(track),
+                *_degraded("InternalError", f"{type(error).__name__}: see the operator's log"),
+            ]
         track.failures = 0
         track.next_count = self._clock.monotonic() + self._timing.count
         if outcome.again_after is not None:
@@ -421,6 +424,13 @@ def _refused(refusal: Refused) -> list[Condition]:
         Condition(conditions.SYNCED, "False", refusal.condition, str(refusal)),
         Condition(conditions.DEGRADED, "False", "ProviderAnswers"),
     ]
+
+
+def _unknown(track: Track) -> list[Condition]:
+    """Before the first pass that succeeds, whether it can be used is unknown, and said so."""
+    if conditions.find(track.current.get("conditions") or (), conditions.READY):
+        return []
+    return [Condition(conditions.READY, "Unknown", "NotReconciled", "no pass has succeeded yet: see Degraded")]
 
 
 def _degraded(reason: str, message: str) -> list[Condition]:

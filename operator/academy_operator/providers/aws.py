@@ -23,8 +23,13 @@ from academy_operator.errors import (
 )
 from academy_operator.providers.queues import Alarm, Counts, MoveTask, QueueFacts
 
-CONFIG = Config(connect_timeout=3, read_timeout=25, retries={"mode": "standard", "total_max_attempts": 2})
-"""Few retries: the reconciler has its own backoff, and a pass must not hold its thread for minutes."""
+CONFIG = Config(
+    connect_timeout=3,
+    read_timeout=25,
+    retries={"mode": "standard", "total_max_attempts": 2},
+    max_pool_connections=32,
+)
+"""A connection a thread; few retries: the reconciler backs off by itself, and a pass must not hold a thread for long."""
 MOVE_VISIBILITY_SECONDS = 60
 AGE_WINDOW = timedelta(minutes=15)
 AGE_PERIOD = 60

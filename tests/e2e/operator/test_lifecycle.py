@@ -18,6 +18,8 @@ from academy_operator.providers.r2 import R2Buckets
 
 READY = ("True", "Available")
 KILLS = 100 if os.environ.get("ACADEMY_SOAK") == "1" else 4
+BUCKET_EVERY = 25 if KILLS > 25 else 1
+"""The emulator has room for about ten buckets: each takes volumes of its own."""
 RESOURCES = 60
 PAUSED = 1000 if os.environ.get("ACADEMY_SOAK") == "1" else 50
 
@@ -41,7 +43,8 @@ def test_killed_at_random_points(
     for kill in range(KILLS):
         name = f"academy-kill-{seed}-{kill}"
         kube.create(namespace, "queues", name, {})
-        kube.create(namespace, "buckets", name, {})
+        if kill % BUCKET_EVERY == 0:
+            kube.create(namespace, "buckets", name, {})
         operator.start(ready=False)
         time.sleep(dice.uniform(0.5, 6.0))  # the moment of the kill: there is nothing to wait for
         operator.stop(signal.SIGKILL)
@@ -52,9 +55,10 @@ def test_killed_at_random_points(
     operator.start()
     for kill in range(KILLS):
         name = f"academy-kill-{seed}-{kill}"
-        for plural in ("queues", "buckets"):
-            kube.await_condition(namespace, plural, name, "Ready", READY)
-        assert buckets.owner(name) is not None
+        kube.await_condition(namespace, "queues", name, "Ready", READY)
+        if kill % BUCKET_EVERY == 0:
+            kube.await_condition(namespace, "buckets", name, "Ready", READY)
+            assert buckets.owner(name) is not None
     for earlier, moment in made.items():
         assert created_at(sqs, earlier) == moment, f"seed {seed}: {earlier} was made twice"
 

@@ -341,3 +341,18 @@ def test_a_change_that_does_not_show_yet_is_said_and_not_written_again(monkeypat
     monkeypatch.undo()
     world.sweep(95)
     assert world.condition(uid, "Synced") == ("True", "UpToDate")
+
+
+def test_before_the_first_success_ready_is_unknown() -> None:
+    world = World()
+
+    def down(_moment: str) -> None:
+        raise ProviderFault("down")
+
+    world.queues.fault = down
+    uid = world.queue("video")
+    world.reconciler.reconcile(uid)
+    assert world.condition(uid, "Ready") == ("Unknown", "NotReconciled")
+    world.queues.fault = lambda _moment: None
+    world.sweep(60)
+    assert world.condition(uid, "Ready") == ("True", "Available")
