@@ -29,7 +29,7 @@ CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 2},
     max_pool_connections=32,
 )
-"""A connection a thread; few retries: the reconciler backs off by itself, and a pass must not hold a thread for long."""
+"""A connection a thread; few retries: the reconciler backs off by itself, and no pass may hold a thread for long."""
 MOVE_VISIBILITY_SECONDS = 60
 AGE_WINDOW = timedelta(minutes=15)
 AGE_PERIOD = 60
