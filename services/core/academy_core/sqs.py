@@ -4,6 +4,7 @@
 wrapped here: ReceiptLost, QueueUnavailable. A count that cannot be read is an error, never 0.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -190,7 +191,8 @@ class SqsClient:
 
     def delete(self, queue: str, receipt: str) -> None:
         """See Sqs.delete."""
-        self._call(queue, lambda url: self._client.delete_message(QueueUrl=url, ReceiptHandle=receipt))
+        with contextlib.suppress(ReceiptLost):  # deleted already, or another delivery's now
+            self._call(queue, lambda url: self._client.delete_message(QueueUrl=url, ReceiptHandle=receipt))
 
     def depth(self, queue: str) -> Depth:
         """See Sqs.depth."""
