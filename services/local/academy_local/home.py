@@ -9,8 +9,9 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from academy_local import ports
 from academy_local.servers import s3
@@ -42,27 +43,26 @@ class Addresses(BaseModel):
         return (self.postgres, self.sqs, self.api, self.origin, *self.s3)
 
 
+def _drawn() -> Any:
+    return Field(default_factory=lambda: secrets.token_hex(32))
+
+
 class Secrets(BaseModel):
     """Drawn for this folder; nothing outside it knows them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    django: str
-    database: str
-    store_access: str
-    store_secret: str
-    video_worker: str
-    ai_cpu_worker: str
-    ai_gpu_worker: str
-    relay: str
-    playback: str
-    director: str
+    django: str = _drawn()
+    database: str = _drawn()
+    store_access: str = _drawn()
+    store_secret: str = _drawn()
+    video_worker: str = _drawn()
+    ai_cpu_worker: str = _drawn()
+    ai_gpu_worker: str = _drawn()
+    relay: str = _drawn()
+    playback: str = _drawn()
+    director: str = _drawn()
     """Password of DIRECTOR_EMAIL."""
-
-    @classmethod
-    def draw(cls) -> "Secrets":
-        """New ones."""
-        return cls(**{name: secrets.token_hex(32) for name in cls.model_fields})
 
     def __repr__(self) -> str:
         return "Secrets(...)"
@@ -119,13 +119,19 @@ class Home:
         """The folder's ports and secrets; made at the first call."""
         path = self.folder / "identity.json"
         if path.exists():
-            return Identity.model_validate_json(path.read_bytes())
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for folder in (self.logs, self.scratch):
-            folder.mkdir(exist_ok=True)
-        made = Identity(addresses=Addresses.choose(), secrets=Secrets.draw())
-        _write(path, made.model_dump_json(indent=1))
-        return made
+            stored = path.read_bytes()
+            # A folder of an older version lacks what has been added since: that is drawn now.
+            identity = Identity.model_validate_json(stored)
+        else:
+            stored = b""
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for folder in (self.logs, self.scratch):
+                folder.mkdir(exist_ok=True)
+            identity = Identity(addresses=Addresses.choose(), secrets=Secrets())
+        text = identity.model_dump_json(indent=1)
+        if text.encode() != stored:
+            _write(path, text)
+        return identity
 
     def write_state(self, state: State) -> None:
         """Replace the state in one step, so that a reader never sees half of it."""

@@ -20,6 +20,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
+    # A boxed traceback shows values of variables, secrets among them.
+    pretty_exceptions_enable=False,
 )
 out = console.Console()
 err = console.Console(stderr=True)

@@ -73,7 +73,7 @@ def stages(place: home.Home, workers: int) -> list[list[Role]]:
     api = Worker(
         "api",
         ("-m", "gunicorn", "-c", "python:academy_api.gunicorn_conf", "academy_api.wsgi"),
-        api_environment | {"GUNICORN_CMD_ARGS": f"--bind={ports.HOST}:{addresses.api}"},
+        api_environment | {"GUNICORN_CMD_ARGS": f"--bind={ports.HOST}:{addresses.api} --graceful-timeout=5"},
         probe=lambda: _healthy(api_url),
     )
     origin = Worker(
