@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from academy_core.errors import NotFound, Permanent, Reason, Retryable
-from academy_core.kinds import Payload, TaskKind
 from academy_core.ledger import NewTask
 from academy_core.tasks import Handler, Outcome, TaskContext
 from academy_core.video import CHUNK, PLAN, PUBLISH, ChunkInput, ChunkResult, PlanInput, PublishInput, PublishResult
@@ -50,10 +49,6 @@ def handlers(tools: chunk.Tools, rules: plan.Rules, poster_at_seconds: float) ->
     return [Handler(PLAN, run_plan), Handler(CHUNK, run_chunk), Handler(PUBLISH, run_publish)]
 
 
-def _new(kind: TaskKind, task_input: Payload) -> NewTask:
-    return NewTask(kind=kind.name, version=kind.version, input=task_input.model_dump(mode="json"))
-
-
 def _plan(tools: chunk.Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> Outcome:
     _check_source(tools, context.input)
     url = tools.store.presign_get(context.input.source_key, _URL_SECONDS)
@@ -62,8 +57,8 @@ def _plan(tools: chunk.Tools, rules: plan.Rules, context: TaskContext[PlanInput]
     made = plan.plan(context.input, source, _tails(tools, context, url, source, video.index), rules)
     return Outcome(
         made,
-        children=tuple(_new(CHUNK, piece) for piece in plan.chunks(made.encoding, made.chunk_frames)),
-        then=_new(PUBLISH, PublishInput(encoding=made.encoding, duration_seconds=made.duration_seconds)),
+        children=tuple(NewTask.of(CHUNK, piece) for piece in plan.chunks(made.encoding, made.chunk_frames)),
+        then=NewTask.of(PUBLISH, PublishInput(encoding=made.encoding, duration_seconds=made.duration_seconds)),
     )
 
 
