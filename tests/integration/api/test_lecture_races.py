@@ -16,18 +16,18 @@ from django.db import connection, transaction
 from django.utils import timezone
 from lecture_support import Worker, chunk_of, plan_of, published_of
 
-from academy_api.lectures import publishing, service, states, store
+from academy_api.lectures import publishing, service, states, store, uploads
 from academy_api.lectures.models import Lecture, Publication, State, Tombstone, Upload
 from academy_api.ledger import jobs
-from academy_core.errors import AcademyError, Conflict, LeaseLost, NotFound
+from academy_core.errors import AcademyError, Conflict, LeaseLost, NotFound, Permanent
 from academy_core.store_fake import FakeStore
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROUNDS = 12
 PLAN = plan_of([1, 1])
 FILE = service.Announced("강의.mp4", 20, "video/mp4")
-EXPECTED = (Conflict, LeaseLost, NotFound)
-"""What either side may be told when the other came first."""
+EXPECTED = (Conflict, LeaseLost, NotFound, Permanent)
+"""What either side may be told when the other came first. Permanent is checked apart: see `_told_incomplete`."""
 
 
 @pytest.fixture
@@ -117,11 +117,19 @@ def test_against_the_completion_of_the_upload(world: World, video: FakeStore, ac
         lecture = _uploaded(world, video)
         first = Publication.objects.get(lecture=lecture).pk
         complete = partial(service.complete, lecture)
-        *_, acted = _at_once(partial(complete, "request"), partial(complete, "again"), partial(act, lecture))
+        *completed, acted = _at_once(partial(complete, "request"), partial(complete, "again"), partial(act, lecture))
         _consistent(lecture, first)
+        for told in completed:
+            assert not isinstance(told, Permanent) or _told_incomplete(told, lecture, first)
         assert acted is None or acted.reason.code == "lecture-changing"
         assert Publication.objects.filter(pk=first, state=State.PROCESSING, job=None).count() == 0
         _drain(video)
+
+
+def _told_incomplete(told: Permanent, lecture: UUID, first: UUID) -> bool:
+    """A completion that came after a replacement is about the new file, none of which has been uploaded."""
+    newer = Publication.objects.filter(lecture=lecture, state=State.UPLOADING).exclude(pk=first)
+    return told.reason == uploads.INCOMPLETE and newer.exists()
 
 
 def _drain(bucket: FakeStore) -> None:
