@@ -15,7 +15,7 @@ from academy_ai.kind import KindInput, discover
 
 def test_every_kind_has_a_spec_and_inputs_that_name_their_files() -> None:
     kinds = discover()
-    assert {"omr.grade", "image.quality"} <= set(kinds)
+    assert {"omr.grade", "image.quality", "lecture.slides"} <= set(kinds)
     for kind in kinds.values():
         assert issubclass(kind.task.input, KindInput)
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import omr_made
 import pypdfium2 as pdfium
@@ -100,6 +101,13 @@ def test_made_sheet_is_read_under_degradation(name: str) -> None:
 def test_photo_on_a_table_is_read() -> None:
     made = omr_made.photographed(omr_made.sheet(5), 5)
     assert read_made(made, made.picture) == made.truth
+
+
+@pytest.mark.parametrize("angle", [33, 120, 300])
+def test_a_photo_from_any_side_is_read(angle: int) -> None:
+    made = omr_made.photographed(omr_made.sheet(1, questions=40), 1)
+    wide = cv2.copyMakeBorder(made.picture, 300, 300, 500, 500, cv2.BORDER_REPLICATE)
+    assert read_made(made, omr_made.rotated(np.asarray(wide, np.uint8), angle)) == made.truth
 
 
 def test_a_picture_without_the_sheet_is_refused() -> None:

@@ -1,0 +1,1 @@
+"""lecture.slides: slide changes of a lecture become chapters with thumbnails."""
