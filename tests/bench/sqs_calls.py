@@ -103,7 +103,7 @@ def measure(name: str, jobs: int) -> dict[str, Any]:
         env = environment(proxy.port, url.replace(str(port), str(proxy.port)))
         subprocess.run([sys.executable, script, "send", str(jobs)], env=env, check=True, timeout=DEADLINE_SECONDS)
         sent = dict(proxy.calls)
-        with worker_done([sys.executable, script, "work"], env, jobs):
+        with worker_done([sys.executable, script, "work", str(jobs)], env, jobs):
             calls = settled(lambda: dict(proxy.calls))
         proxy.close()
     return {
