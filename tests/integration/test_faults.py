@@ -1,0 +1,182 @@
+"""Faults on the whole platform: real processes are killed, frozen and taken away while a lecture is encoded."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from platform_support import VIDEO_QUEUE, Platform, draw_source, running
+from support import wait_until
+
+from academy_core.ledger import LEASE_SECONDS
+from academy_local import ports, strays
+
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.slow,
+    pytest.mark.skipif(os.environ.get("ACADEMY_SOAK") != "1", reason="whole-platform drills: `make soak` runs them"),
+]
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    folder = tmp_path_factory.mktemp("platform")
+    with running(folder / "data", draw_source(folder / "source.mp4")) as platform:
+        yield platform
+
+
+@pytest.fixture(autouse=True)
+def all_up(platform: Platform) -> None:
+    """A fault of the test before must not be felt in the next."""
+
+    def up() -> bool:
+        state = platform.place.state()
+        return state is not None and all(seen.state == "up" for seen in state.processes.values())
+
+    wait_until(up, 120, "not everything is up")
+
+
+def postgres_pid(platform: Platform) -> int | None:
+    state = platform.place.state()
+    assert state is not None
+    return state.processes["postgres"].pid
+
+
+def attempts(platform: Platform, lecture: str) -> list[int]:
+    return [task.attempt for task in platform.tasks(lecture)]
+
+
+def test_happy_path_on_loopback_alone(platform: Platform) -> None:
+    lecture = platform.submit("happy path")
+    platform.finish(lecture)
+    platform.assert_sound(lecture)
+    assert set(attempts(platform, lecture)) == {1}
+    ours = strays.find(platform.place)
+    assert len(ours) >= 8
+    listening = {
+        link.laddr.ip
+        for process in ours
+        for link in process.net_connections("inet")
+        if link.status == psutil.CONN_LISTEN
+    }
+    assert listening == {ports.HOST}
+
+
+def test_a_killed_worker_costs_its_chunk_alone(platform: Platform) -> None:
+    lecture = platform.submit("SIGKILL")
+    killed = platform.caught_mid_chunk(lecture, signal.SIGKILL)
+    platform.finish(lecture)
+    platform.assert_sound(lecture)
+    for task in platform.tasks(lecture):
+        assert (task.attempt, task.crashes) == ((2, 1) if task.id == killed.id else (1, 0)), task
+
+
+def test_a_terminated_worker_finishes_or_hands_back(platform: Platform) -> None:
+    lecture = platform.submit("SIGTERM")
+    told = platform.caught_mid_chunk(lecture, signal.SIGTERM)
+    platform.finish(lecture)
+    platform.assert_sound(lecture)
+    assert {(task.failures, task.crashes) for task in platform.tasks(lecture)} == {(0, 0)}
+    assert "Graceful shutdown" in platform.log(told.worker)
+
+
+def test_an_api_away_for_three_leases_costs_no_attempt(platform: Platform) -> None:
+    lecture = platform.submit("API down")
+    platform.claimed_chunk(lecture)
+    platform.parts.take_down("api")
+    down_at = time.monotonic()
+    # The one wait here that is a duration: it is what the test is about.
+    wait_until(lambda: time.monotonic() - down_at > 3 * LEASE_SECONDS, 4 * LEASE_SECONDS, "time stands still")
+    platform.parts.bring_back("api")
+    platform.finish(lecture)
+    platform.assert_sound(lecture)
+    assert {(task.attempt, task.failures, task.crashes) for task in platform.tasks(lecture)} == {(1, 0, 0)}
+
+
+def test_a_restarted_postgres_costs_no_attempt(platform: Platform) -> None:
+    lecture = platform.submit("Postgres restarted")
+    platform.claimed_chunk(lecture)
+    before = platform.parts.pid("postgres")
+    os.kill(before, signal.SIGINT)
+    wait_until(lambda: postgres_pid(platform) not in {None, before}, 60, "Postgres stays away")
+    platform.finish(lecture)
+    platform.assert_sound(lecture)
+    assert {(task.failures, task.crashes) for task in platform.tasks(lecture)} == {(0, 0)}
+
+
+def test_doubled_bells_do_nothing_twice(platform: Platform) -> None:
+    lecture = platform.submit("doubled bells")
+    rung: set[int] = set()
+    for _ in platform.api.watch(lecture, 240):
+        for task in platform.tasks(lecture):
+            if task.id not in rung:
+                platform.ring_twice(task.id)
+                rung.add(task.id)
+    for task in platform.tasks(lecture):  # late ones, too: everything is done by now
+        platform.ring_twice(task.id)
+    platform.assert_sound(lecture)
+    assert rung
+    assert set(attempts(platform, lecture)) == {1}
+
+
+def test_lost_bells_are_rung_again(platform: Platform) -> None:
+    workers = ("video-1", "video-2")
+    for worker in workers:
+        platform.parts.take_down(worker)
+    try:
+        lecture = platform.submit("lost bells")
+        wait_until(lambda: platform.depth(VIDEO_QUEUE) > 0, 30, "no bell was sent")
+        platform.lose_bells()
+        assert platform.depth(VIDEO_QUEUE) == 0
+    finally:
+        for worker in workers:
+            platform.parts.bring_back(worker)
+    platform.finish(lecture)
+    platform.assert_sound(lecture)
+
+
+def test_a_relay_killed_between_commit_and_send_loses_no_bell(platform: Platform) -> None:
+    queue = platform.parts.pid("sqs")
+    platform.parts.take_down("relay")
+    os.kill(queue, signal.SIGSTOP)  # what is committed now cannot be sent
+    try:
+        lecture = platform.submit("relay killed")
+        assert platform.rows("SELECT count(*) FROM ledger_outbox") != [(0,)]
+        platform.parts.bring_back("relay")
+        relay = psutil.Process(platform.parts.pid("relay"))
+        port = platform.place.identity().addresses.sqs
+        wait_until(
+            lambda: any(link.raddr and link.raddr.port == port for link in relay.net_connections("inet")),
+            60,
+            "the relay never tried to send",
+        )
+        relay.kill()
+    finally:
+        os.kill(queue, signal.SIGCONT)
+    platform.finish(lecture)
+    platform.assert_sound(lecture)
+    assert set(attempts(platform, lecture)) == {1}
+
+
+def test_a_frozen_worker_that_wakes_after_publish_changes_no_byte(platform: Platform) -> None:
+    lecture = platform.submit("SIGSTOP")
+    frozen = platform.caught_mid_chunk(lecture, signal.SIGSTOP)
+    pid = platform.parts.pid(frozen.worker)
+    try:
+        platform.finish(lecture)
+        before = platform.published(lecture)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    ended = f"task={frozen.id} "
+    wait_until(
+        lambda: any(ended in line and "TASK_ENDED" in line for line in platform.log(frozen.worker).splitlines()),
+        120,
+        "the woken worker did not let go of its task",
+    )
+    assert platform.published(lecture) == before
+    platform.assert_sound(lecture)
+    redone = next(task for task in platform.tasks(lecture) if task.id == frozen.id)
+    assert (redone.attempt, redone.crashes) == (2, 1)
+    assert redone.worker != frozen.worker

@@ -1,0 +1,245 @@
+"""A whole embedded platform for the fault tests: a thread supervises it, tests take its parts away and look at all.
+
+`Platform.assert_sound` is what has to hold after every fault: playlists complete and readable, every task done once,
+no row stuck, no dead letter, no temporary file.
+"""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import boto3
+import httpx
+import m3u8
+import psycopg2
+from support import wait_until
+
+from academy_core.messages import Bell
+from academy_local import client, environment, home, roles, supervisor
+from academy_local.servers import postgres
+
+SECONDS = 60
+FRAMES_A_SECOND = 25
+READY_SECONDS = 240.0
+VIDEO_QUEUE = "academy-video-jobs"
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One row of the ledger's tasks."""
+
+    id: int
+    kind: str
+    state: str
+    attempt: int
+    failures: int
+    crashes: int
+    worker: str
+    position: int
+
+
+def draw_source(target: Path) -> Path:
+    """A minute of a moving 480p picture with a tone: three chunks that take a worker seconds each."""
+    command = [
+        *("ffmpeg", "-hide_banner", "-nostdin", "-v", "error"),
+        *("-f", "lavfi", "-i", f"testsrc2=size=854x480:rate={FRAMES_A_SECOND}:duration={SECONDS}"),
+        *("-f", "lavfi", "-i", f"sine=frequency=440:sample_rate=48000:duration={SECONDS}"),
+        *("-c:v", "libx264", "-preset", "ultrafast", "-g", "50", "-pix_fmt", "yuv420p", "-c:a", "aac", str(target)),
+    ]
+    subprocess.run(command, check=True)
+    return target
+
+
+class Platform:
+    """One running platform, its director signed in."""
+
+    def __init__(self, place: home.Home, parts: supervisor.Supervisor, source: Path) -> None:
+        self.place, self.parts, self.source = place, parts, source
+        identity = place.identity()
+        self._database = postgres.Postgres(
+            place.folder / "postgres", identity.addresses.postgres, identity.secrets.database
+        )
+        self.sqs = boto3.client(
+            "sqs",
+            endpoint_url=environment.url(identity.addresses.sqs),
+            region_name=environment.REGION,
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+        )
+        self.api = client.Client(environment.url(identity.addresses.api))
+        self.api.sign_in(home.DIRECTOR_EMAIL, identity.secrets.director)
+
+    # Lectures
+
+    def submit(self, title: str) -> str:
+        """Upload the source; return the lecture's id as soon as its job is submitted."""
+        lecture = self.api.create(self.source, title)
+        self.api.upload(lecture, self.source)
+        return lecture
+
+    def finish(self, lecture: str) -> None:
+        """Wait until the lecture is ready; client.Refused when it fails."""
+        *_, last = self.api.watch(lecture, READY_SECONDS)
+        assert last.state == "ready"
+
+    # The ledger
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Ask the platform's database."""
+        with (
+            closing(psycopg2.connect(self._database.dsn(environment.DATABASE))) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(query, values)
+            return cursor.fetchall()
+
+    def job(self, lecture: str) -> str:
+        """Id of the lecture's newest job."""
+        query = "SELECT job FROM lectures_publication WHERE lecture_id = %s ORDER BY created_at DESC LIMIT 1"
+        return str(self.rows(query, lecture)[0][0])
+
+    def tasks(self, lecture: str) -> list[TaskRow]:
+        """The tasks of the lecture's job, in the order of their creation."""
+        columns = "id, kind, state, attempt, failures, crashes, worker, position"
+        found = self.rows(f"SELECT {columns} FROM ledger_task WHERE job_id = %s ORDER BY id", self.job(lecture))  # noqa: S608 - constant columns
+        return [TaskRow(*row) for row in found]
+
+    def claimed_chunk(self, lecture: str) -> TaskRow:
+        """Wait for a chunk that a worker is at work on."""
+        found: list[TaskRow] = []
+
+        def look() -> bool:
+            found[:] = [task for task in self.tasks(lecture) if (task.kind, task.state) == ("video.chunk", "claimed")]
+            return bool(found)
+
+        wait_until(look, READY_SECONDS, "no chunk is claimed")
+        return found[0]
+
+    def caught_mid_chunk(self, lecture: str, number: signal.Signals) -> TaskRow:
+        """Send a signal to a worker while it holds a chunk, and make sure that it still held it then."""
+        while True:
+            task = self.claimed_chunk(lecture)
+            os.kill(self.parts.pid(task.worker), number)
+            now = next(row for row in self.tasks(lecture) if row.id == task.id)
+            if (now.state, now.attempt) == (task.state, task.attempt):
+                return task
+            if number is signal.SIGSTOP:
+                os.kill(self.parts.pid(task.worker), signal.SIGCONT)
+
+    # Queues
+
+    def ring_twice(self, task: int) -> None:
+        """Two more bells for a task, as SQS may deliver one more than once."""
+        bell = Bell.model_validate({"queue": "video", "task": task, "enqueued_at": "2026-01-01T00:00:00Z"})
+        for _ in range(2):
+            self.sqs.send_message(QueueUrl=self._url(VIDEO_QUEUE), MessageBody=bell.model_dump_json())
+
+    def lose_bells(self) -> None:
+        """Throw away every visible message."""
+        self.sqs.purge_queue(QueueUrl=self._url(VIDEO_QUEUE))
+
+    def depth(self, queue: str, name: str = "") -> int:
+        """Messages visible in a queue (or its `NotVisible`, `Delayed`)."""
+        found = self.sqs.get_queue_attributes(QueueUrl=self._url(queue), AttributeNames=["All"])["Attributes"]
+        return int({str(key): value for key, value in found.items()}[f"ApproximateNumberOfMessages{name}"])
+
+    def _url(self, queue: str) -> str:
+        return self.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+
+    # What has to hold after every fault
+
+    def log(self, name: str) -> str:
+        """A process's log."""
+        return (self.place.logs / f"{name}.log").read_text()
+
+    def published(self, lecture: str) -> dict[str, str]:
+        """Every file that the lecture's playlists name, playlists included, with its ETag or text."""
+        url = str(self.api.playback(lecture)["url"])
+        master = m3u8.loads(httpx.get(url).raise_for_status().text)
+        files: dict[str, str] = {}
+        for uri in {*(each.uri for each in master.playlists), *(each.uri for each in master.media if each.uri)}:
+            address = urljoin(url, uri)
+            text = httpx.get(address).raise_for_status().text
+            files[address.partition("?")[0]] = text.replace(address.partition("?")[2], "")
+            playlist = m3u8.loads(text)
+            assert playlist.is_endlist, uri
+            assert abs(sum(segment.duration for segment in playlist.segments) - SECONDS) < 0.1, uri
+            names = [segment.uri for segment in playlist.segments]
+            assert len(names) == len(set(names)) == SECONDS // 6, uri
+            for name in {*names, playlist.segments[0].init_section.uri}:
+                target = urljoin(address, name)
+                files[target.partition("?")[0]] = httpx.head(target).raise_for_status().headers["etag"]
+        return files
+
+    def assert_sound(self, lecture: str) -> None:
+        """The lecture is complete and nothing is left over."""
+        assert self.published(lecture)
+        assert _probe(str(self.api.playback(lecture)["url"])) == SECONDS * FRAMES_A_SECOND
+        tasks = self.tasks(lecture)
+        assert {task.state for task in tasks} == {"succeeded"}
+        assert [task.kind for task in tasks].count("video.plan") == 1
+        assert [task.kind for task in tasks].count("video.publish") == 1
+        chunks = [task.position for task in tasks if task.kind == "video.chunk"]
+        assert sorted(chunks) == list(range(len(chunks)))
+        assert self.rows("SELECT state FROM ledger_job WHERE id = %s", self.job(lecture)) == [("succeeded",)]
+        assert self.rows("SELECT id FROM ledger_task WHERE state IN ('ready', 'claimed', 'waiting', 'dead')") == []
+        wait_until(lambda: self.rows("SELECT id FROM ledger_outbox") == [], 30, "a bell is stuck in the outbox")
+        wait_until(lambda: self.depth(VIDEO_QUEUE) == 0, 60, "a bell is never taken")
+        assert self.depth(f"{VIDEO_QUEUE}-dlq") == 0
+        wait_until(lambda: self.temporary_files() == [], 30, "a temporary file is left")
+
+    def temporary_files(self) -> list[Path]:
+        """What lies in the workers' scratch folders."""
+        return [path for path in self.place.scratch.rglob("*") if path.is_file()]
+
+
+def _probe(url: str) -> int:
+    """How many pictures an independent reader finds in the largest rendition; it must have nothing to say."""
+    show = ["-select_streams", "v:0", "-count_packets", "-show_entries", "stream=nb_read_packets"]
+    result = subprocess.run(
+        ["ffprobe", "-v", "warning", *show, "-of", "default=nw=1:nk=1", url], check=True, capture_output=True, text=True
+    )
+    assert result.stderr == ""
+    return int(result.stdout.split()[0])
+
+
+@contextmanager
+def running(folder: Path, source: Path, workers: int = 2) -> Iterator[Platform]:
+    """A platform in this process's care: started, then stopped with all its processes."""
+    place = home.Home(folder)
+    place.identity()
+    parts = supervisor.Supervisor(place, roles.stages(place, workers))
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            parts.run()
+        except Exception as error:  # noqa: BLE001 - handed to the test below
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="supervisor")
+    thread.start()
+    try:
+        wait_until(lambda: _phase(place) == "up", 240, "the platform is not up", thread.is_alive)
+        platform = Platform(place, parts, source)
+        try:
+            yield platform
+        finally:
+            platform.api.close()
+    finally:
+        parts.stop()
+        thread.join(120)
+    assert not thread.is_alive()
+    assert failures == []
+
+
+def _phase(place: home.Home) -> str:
+    state = place.state()
+    return state.phase if state else ""
