@@ -16,6 +16,7 @@ from academy_core.settings import LogSettings
 def stream() -> Iterator[io.StringIO]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    structlog.contextvars.clear_contextvars()  # what requests of other tests in this process have bound
     yield io.StringIO()
     root.handlers[:] = handlers
     root.setLevel(level)
