@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import boto3
 import pytest
-from integration.conftest import s3, sqs  # noqa: F401 - fixtures
+from integration.conftest import django_db_modify_db_settings, postgres, s3, sqs  # noqa: F401 - fixtures
 from pydantic import SecretStr
 from support import S3Handle, SqsHandle, wait_until
 
