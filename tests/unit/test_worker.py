@@ -76,25 +76,28 @@ def process(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subproce
         started.kill()
 
 
-def read_until(process: subprocess.Popen[str], word: str) -> str:
+def read_until(process: subprocess.Popen[str], *words: str) -> dict[str, str]:
+    """Read until each word was in a line, in any order; the lines by word."""
     assert process.stdout is not None
+    found: dict[str, str] = {}
     for line in process.stdout:
-        if word in line:
-            return line
-    raise AssertionError(f"{word} was not logged")
+        found |= {word: line for word in words if word in line}
+        if len(found) == len(words):
+            return found
+    raise AssertionError(f"logged were only {found} of {words}")
 
 
 @pytest.mark.parametrize("process", ["0"], indirect=True)
 def test_sigterm_hands_the_work_back_and_exits_cleanly(process: subprocess.Popen[str]) -> None:
-    port = read_until(process, "WORKER_STARTED").rsplit("metrics_port=", 1)[1].strip()
-    read_until(process, "WORKING")
+    lines = read_until(process, "WORKER_STARTED", "WORKING")
+    port = lines["WORKER_STARTED"].rsplit("metrics_port=", 1)[1].strip()
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
         assert http.get("/live").status_code == 200
         assert "academy_worker_busy_slots 1.0" in http.get("/metrics").text
         assert http.get("/other").status_code == 404
     process.send_signal(signal.SIGTERM)
     read_until(process, "Graceful shutdown")
-    assert read_until(process, "STATES") == "STATES ['ready']\n"
+    assert read_until(process, "STATES")["STATES"] == "STATES ['ready']\n"
     assert process.wait(30) == 0
 
 
