@@ -142,13 +142,17 @@ class Platform:
             self.sqs.send_message(QueueUrl=self._url(VIDEO_QUEUE), MessageBody=bell.model_dump_json())
 
     def lose_bells(self) -> None:
-        """Throw away every visible message."""
+        """Throw away every message, those in flight included."""
         self.sqs.purge_queue(QueueUrl=self._url(VIDEO_QUEUE))
 
-    def depth(self, queue: str, name: str = "") -> int:
-        """Messages visible in a queue (or its `NotVisible`, `Delayed`)."""
+    def depth(self, queue: str, which: str = "") -> int:
+        """Messages that are visible in a queue, or those that are `NotVisible`."""
         found = self.sqs.get_queue_attributes(QueueUrl=self._url(queue), AttributeNames=["All"])["Attributes"]
-        return int({str(key): value for key, value in found.items()}[f"ApproximateNumberOfMessages{name}"])
+        return int({str(key): value for key, value in found.items()}[f"ApproximateNumberOfMessages{which}"])
+
+    def bells(self) -> int:
+        """Bells on the video queue, in flight or not: a long poll of a worker that is gone may hold one."""
+        return self.depth(VIDEO_QUEUE) + self.depth(VIDEO_QUEUE, "NotVisible")
 
     def _url(self, queue: str) -> str:
         return self.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
