@@ -22,4 +22,4 @@ def running(folder: Path) -> Iterator[str]:
         yield server.endpoint
     finally:
         child.stop()
-        server.clean()
+        server.tidy()

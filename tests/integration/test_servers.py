@@ -145,4 +145,6 @@ def test_s3_keeps_what_it_acknowledged_when_killed(tmp_path: Path) -> None:
             finally:
                 child.reap(timeout=30)
     finally:
-        server.clean()
+        server.tidy()
+    sockets = [path.name for path in s3_server.SOCKETS.glob("seaweedfs-*.sock")]
+    assert [name for name in sockets for port in server.ports if str(port) in name] == []

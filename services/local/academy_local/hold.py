@@ -53,8 +53,7 @@ def main(name: str, folder: Path, watched: int) -> None:
             select.select([watched_fd], [], [])
         finally:
             child.stop()
-            if isinstance(server, s3.S3):
-                server.clean()
+            server.tidy()
     finally:
         shutil.rmtree(folder)
         _remove_if_empty(folder.parent)

@@ -1,5 +1,6 @@
 """The `academy` command: starts, stops and looks at the embedded platform, and publishes lectures on it."""
 
+import itertools
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich import console, live, progress, table
 
-from academy_local import client, environment, home, processes, sample, status, strays
+from academy_local import client, environment, home, processes, roles, sample, status, strays
 
 app = typer.Typer(
     help="The whole platform on this machine: no Kubernetes, no Docker.",
@@ -48,6 +49,9 @@ def up(data: Data = DATA, workers: Annotated[int, typer.Option(min=0, max=64, he
 def down(data: Data = DATA) -> None:
     """Stop the platform. Its data stays in the folder, for the next `up`."""
     place = home.Home(data)
+    if not place.folder.exists():
+        out.print("There is no platform here.")
+        return
     state = place.state()
     if place.running() and state is not None:
         os.kill(state.supervisor, signal.SIGTERM)
@@ -55,6 +59,8 @@ def down(data: Data = DATA) -> None:
             os.kill(state.supervisor, signal.SIGKILL)
             _wait(lambda: not place.running(), STOP_SECONDS)
     strays.end(place)
+    for role in itertools.chain.from_iterable(roles.stages(place, 0)):
+        role.server.tidy()
     out.print("Stopped.")
 
 

@@ -57,6 +57,10 @@ class Server(Protocol):
         """Whether it serves now."""
         ...
 
+    def tidy(self) -> None:
+        """Once it has ended: remove what it leaves outside its folder."""
+        ...
+
 
 class Child:
     """A running process in a group of its own, its output in a log file.

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -45,6 +46,7 @@ class Worker:
     """Emptied before every start: what a killed run left there is of no use to the next."""
     probe: Callable[[], bool] = lambda: True
     grace_seconds: float = 10.0
+    orphan_signal: signal.Signals = signal.SIGKILL
 
     def prepare(self) -> None:
         """Empty the scratch folder."""
@@ -54,11 +56,19 @@ class Worker:
 
     def command(self) -> processes.Command:
         """See Server.command."""
-        return processes.Command((sys.executable, *self.argv), env=self.env, grace_seconds=self.grace_seconds)
+        return processes.Command(
+            (sys.executable, *self.argv),
+            env=self.env,
+            grace_seconds=self.grace_seconds,
+            orphan_signal=self.orphan_signal,
+        )
 
     def ready(self) -> bool:
         """Whether it serves."""
         return self.probe()
+
+    def tidy(self) -> None:
+        """Nothing lies outside its folder."""
 
 
 def stages(place: home.Home, workers: int) -> list[list[Role]]:
@@ -75,6 +85,8 @@ def stages(place: home.Home, workers: int) -> list[list[Role]]:
         ("-m", "gunicorn", "-c", "python:academy_api.gunicorn_conf", "academy_api.wsgi"),
         api_environment | {"GUNICORN_CMD_ARGS": f"--bind={ports.HOST}:{addresses.api} --graceful-timeout=5"},
         probe=lambda: _healthy(api_url),
+        # It keeps its metrics in shared memory, and removes them when it is asked to end.
+        orphan_signal=signal.SIGTERM,
     )
     origin = Worker(
         "origin",

@@ -70,6 +70,7 @@ class _Unit:
         if self._child is not None:
             self._child.stop()
             self._child = None
+            self.role.server.tidy()
         self.state, self.started_at = "stopped", None
 
     def tick(self) -> bool:

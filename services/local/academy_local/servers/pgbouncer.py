@@ -75,6 +75,9 @@ log_disconnections = 0
             return False
         return True
 
+    def tidy(self) -> None:
+        """Nothing lies outside its folder."""
+
     def dsn(self, database: str) -> str:
         """Connection string (libpq) through the pooler."""
         return (

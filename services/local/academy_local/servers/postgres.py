@@ -99,6 +99,9 @@ class Postgres:
             return False
         return True
 
+    def tidy(self) -> None:
+        """Nothing lies outside its folder."""
+
     def dsn(self, database: str) -> str:
         """Connection string (libpq) of the superuser."""
         return f"host={ports.HOST} port={self.port} user={USER} password={self.password} dbname={database}"

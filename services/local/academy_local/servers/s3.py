@@ -2,8 +2,8 @@
 
 import json
 import os
+import shutil
 import sys
-import tempfile
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -12,6 +12,7 @@ import httpx
 
 from academy_local import ports, processes
 
+SOCKETS = Path("/tmp")  # noqa: S108 - SeaweedFS names this folder itself, whatever TMPDIR says
 PORTS = 8
 """Master, volume server, filer and gateway, each with an HTTP and a gRPC port."""
 
@@ -35,6 +36,8 @@ class S3:
     def prepare(self) -> None:
         """Write the gateway's identity and forget the sockets of an earlier, killed run."""
         (self.folder / "data").mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.folder / "tmp", ignore_errors=True)
+        (self.folder / "tmp").mkdir()
         identity = {
             "name": "academy",
             "credentials": [{"accessKey": self.access_key, "secretKey": self.secret_key}],
@@ -43,10 +46,10 @@ class S3:
         configuration = self.folder / "s3.json"
         configuration.touch(mode=0o600)
         configuration.write_text(json.dumps({"identities": [identity]}))
-        self.clean()
+        self.tidy()
 
-    def clean(self) -> None:
-        """Remove the Unix sockets that SeaweedFS leaves in /tmp when it is killed; their names follow the ports."""
+    def tidy(self) -> None:
+        """Remove the Unix sockets that it leaves in /tmp when it is killed; their names follow the ports."""
         s3, s3_grpc, master_grpc, volume_grpc, filer, filer_grpc = (self.ports[i] for i in (0, 1, 3, 5, 6, 7))
         names = (
             f"s3-{s3}",
@@ -57,7 +60,7 @@ class S3:
             f"filer-grpc-{filer_grpc}",
         )
         for name in names:
-            (Path(tempfile.gettempdir()) / f"seaweedfs-{name}.sock").unlink(missing_ok=True)
+            (SOCKETS / f"seaweedfs-{name}.sock").unlink(missing_ok=True)
 
     def command(self) -> processes.Command:
         """See Server.command."""
@@ -95,6 +98,7 @@ class S3:
                 "GOMEMLIMIT": "160MiB",
                 # It also reads configuration from the home folder and another identity from AWS's variables.
                 "HOME": os.fspath(self.folder),
+                "TMPDIR": os.fspath(self.folder / "tmp"),  # its own log files
                 "AWS_ACCESS_KEY_ID": "",
                 "AWS_SECRET_ACCESS_KEY": "",
             },

@@ -30,3 +30,6 @@ class Sqs:
     def ready(self) -> bool:
         """Whether it accepts connections."""
         return ports.accepts(self.port)
+
+    def tidy(self) -> None:
+        """Nothing lies outside its folder."""
