@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-import boto3
 import httpx
 import m3u8
 import psycopg2
@@ -23,7 +22,7 @@ from support import wait_until
 
 from academy_core.messages import Bell
 from academy_local import client, environment, home, roles, supervisor
-from academy_local.servers import postgres
+from academy_local.servers import postgres, sqs
 
 SECONDS = 60
 FRAMES_A_SECOND = 25
@@ -66,13 +65,7 @@ class Platform:
         self._database = postgres.Postgres(
             place.folder / "postgres", identity.addresses.postgres, identity.secrets.database
         )
-        self.sqs = boto3.client(
-            "sqs",
-            endpoint_url=environment.url(identity.addresses.sqs),
-            region_name=environment.REGION,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-        )
+        self.sqs = sqs.Sqs(identity.addresses.sqs).client()
         self.api = client.Client(environment.url(identity.addresses.api))
         self.api.sign_in(home.DIRECTOR_EMAIL, identity.secrets.director)
 

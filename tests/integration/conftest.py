@@ -12,9 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-from botocore.config import Config
 from support import S3Handle, SqsHandle, wait_until
 
 from academy_local import hold, ports
@@ -69,8 +67,8 @@ def pgbouncer(postgres: postgres_server.Postgres) -> pgbouncer_server.PgBouncer:
 def sqs() -> SqsHandle:
     """The run's SQS emulator, in memory."""
     _ensure("sqs")
-    endpoint = sqs_server.Sqs(int(os.environ["ACADEMY_TEST_SQS_PORT"])).endpoint
-    return SqsHandle(endpoint, boto3.client("sqs", endpoint_url=endpoint, region_name="ap-northeast-2"))
+    server = sqs_server.Sqs(int(os.environ["ACADEMY_TEST_SQS_PORT"]))
+    return SqsHandle(server.endpoint, server.client())
 
 
 @pytest.fixture(scope="session")
@@ -83,19 +81,7 @@ def s3() -> S3Handle:
         os.environ["R2_ACCESS_KEY"],
         os.environ["R2_SECRET_KEY"],
     )
-    client = boto3.client(
-        "s3",
-        endpoint_url=server.endpoint,
-        region_name="auto",
-        aws_access_key_id=server.access_key,
-        aws_secret_access_key=server.secret_key,
-        config=Config(
-            signature_version="s3v4",
-            s3={"addressing_style": "path"},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )
+    client = server.client()
     present = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
     for name in {"academy-video", "academy-ai"} - present:
         client.create_bucket(Bucket=name)

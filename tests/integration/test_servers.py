@@ -5,11 +5,9 @@ import signal
 from http import HTTPStatus
 from pathlib import Path
 
-import boto3
 import httpx
 import psycopg2
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from django.db import connection
 from mypy_boto3_s3.type_defs import CORSRuleTypeDef
@@ -122,14 +120,7 @@ def test_s3_cors_exposes_the_etag(s3: S3Handle, bucket: str) -> None:
 
 def test_s3_keeps_what_it_acknowledged_when_killed(tmp_path: Path) -> None:
     server = s3_server.S3(tmp_path, tuple(ports.free(s3_server.PORTS)), "key", "secret")
-    client = boto3.client(
-        "s3",
-        endpoint_url=server.endpoint,
-        region_name="auto",
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
-    )
+    client = server.client()
     server.prepare()
     try:
         for turn in range(2):

@@ -12,7 +12,8 @@ All times are the database's; secrets are drawn by the worker so that a repeat a
     POST /internal/v1/probe                                     -> 204
 
 Authorization: Bearer <INTERNAL_WORKER_TOKEN of the class>. Errors are RFC 9457; 409 with code `lease-lost`
-is `LeaseLost`, 5xx and no answer are `ApiUnavailable`, other 4xx are `Permanent`.
+is `LeaseLost`; 5xx, no answer and what passes with a rollout, a token's rotation or throttling (401, 403, 404, 408,
+425, 429) are `ApiUnavailable`; other 4xx are `Permanent`.
 """
 
 from datetime import datetime

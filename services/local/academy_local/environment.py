@@ -5,10 +5,9 @@ Pure: only addresses, credentials and sizes differ from a cluster.
 
 from academy_local import ports
 from academy_local.home import Home, Identity
-from academy_local.servers import postgres
+from academy_local.servers import postgres, sqs
 
 DATABASE = "academy"
-REGION = "ap-northeast-2"
 VIDEO_BUCKET = "academy-video"
 AI_BUCKET = "academy-ai"
 QUEUES = ("academy-video-jobs", "academy-ai-jobs-lite", "academy-ai-jobs-basic", "academy-ai-jobs-premium")
@@ -28,7 +27,7 @@ def shared(identity: Identity) -> dict[str, str]:
     addresses, secrets = identity.addresses, identity.secrets
     return {
         "PYTHONUNBUFFERED": "1",
-        "AWS_REGION": REGION,
+        "AWS_REGION": sqs.REGION,
         "AWS_ENDPOINT_URL_SQS": url(addresses.sqs),
         # The SQS emulator takes any; they keep boto3 from looking for real ones.
         "AWS_ACCESS_KEY_ID": "local",

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
-import boto3
 import httpx
-from botocore.config import Config
 
 from academy_local import environment, home, ports, processes
 from academy_local.servers import postgres, s3, sqs
@@ -101,7 +99,7 @@ def stages(place: home.Home, workers: int) -> list[list[Role]]:
         bootstrap(api_environment, place, secrets.director)
 
     def make_and_ring() -> None:
-        make_queues(queues.endpoint)
+        make_queues(queues)
         # The emulator forgot its bells; the ledger knows what is ready.
         _manage(api_environment, place, "ring")
 
@@ -157,15 +155,9 @@ def bootstrap(env: dict[str, str], place: home.Home, password: str) -> None:
     )
 
 
-def make_queues(endpoint: str, names: Iterable[str] = environment.QUEUES) -> None:
+def make_queues(queues: sqs.Sqs, names: Iterable[str] = environment.QUEUES) -> None:
     """Create each queue with its dead-letter queue, as the operator does in a cluster. Queues that exist stay."""
-    client = boto3.client(
-        "sqs",
-        endpoint_url=endpoint,
-        region_name=environment.REGION,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 - the emulator takes any
-    )
+    client = queues.client()
     for name in names:
         dead = client.create_queue(QueueName=f"{name}-dlq", Attributes={"MessageRetentionPeriod": str(14 * 86400)})
         arn = client.get_queue_attributes(QueueUrl=dead["QueueUrl"], AttributeNames=["QueueArn"])["Attributes"]
@@ -182,19 +174,7 @@ def make_queues(endpoint: str, names: Iterable[str] = environment.QUEUES) -> Non
 
 def make_buckets(store: s3.S3, names: Iterable[str] = (environment.VIDEO_BUCKET, environment.AI_BUCKET)) -> None:
     """Create the buckets that are missing, readable and writable by presigned URL from a page of any origin."""
-    client = boto3.client(
-        "s3",
-        endpoint_url=store.endpoint,
-        region_name="auto",
-        aws_access_key_id=store.access_key,
-        aws_secret_access_key=store.secret_key,
-        config=Config(
-            signature_version="s3v4",
-            s3={"addressing_style": "path"},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )
+    client = store.client()
     present = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
     for name in names:
         if name not in present:

@@ -4,13 +4,13 @@ import time
 from types import TracebackType
 from typing import Self
 
-import boto3
 import httpx
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from rich import console, progress_bar, table, text
 
 from academy_local import client, environment, home
+from academy_local.servers import sqs
 
 COLOURS = {"up": "green", "starting": "yellow", "waiting": "red", "stopped": "red"}
 UNKNOWN = "?"
@@ -26,13 +26,8 @@ class Reader:
         self._api = client.Client(environment.url(identity.addresses.api))
         self._password = identity.secrets.director
         self._signed_in = False
-        self._sqs = boto3.client(
-            "sqs",
-            endpoint_url=environment.url(identity.addresses.sqs),
-            region_name=environment.REGION,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106 - the emulator takes any
-            config=Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1}),
+        self._sqs = sqs.Sqs(identity.addresses.sqs).client(
+            Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1})
         )
 
     def __enter__(self) -> Self:

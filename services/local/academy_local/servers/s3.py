@@ -7,10 +7,16 @@ import sys
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import boto3
 import httpx
+from botocore.config import Config
 
 from academy_local import ports, processes
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 SOCKETS = Path("/tmp")  # noqa: S108 - SeaweedFS names this folder itself, whatever TMPDIR says
 PORTS = 8
@@ -32,6 +38,22 @@ class S3:
     def endpoint(self) -> str:
         """Value for R2_ENDPOINT."""
         return f"http://{ports.HOST}:{self.ports[0]}"
+
+    def client(self) -> "S3Client":
+        """A boto3 client of this server that asks for nothing R2 refuses."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="auto",
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
 
     def prepare(self) -> None:
         """Write the gateway's identity and forget the sockets of an earlier, killed run."""

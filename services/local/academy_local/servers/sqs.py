@@ -2,8 +2,17 @@
 
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
 
 from academy_local import ports, processes
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+REGION = "ap-northeast-2"
 
 
 @dataclass(frozen=True)
@@ -17,6 +26,17 @@ class Sqs:
     def endpoint(self) -> str:
         """Value for AWS_ENDPOINT_URL_SQS."""
         return f"http://{ports.HOST}:{self.port}"
+
+    def client(self, config: Config | None = None) -> "SQSClient":
+        """A boto3 client of this server."""
+        return boto3.client(
+            "sqs",
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id="local",
+            aws_secret_access_key="local",  # noqa: S106 - the emulator takes any
+            config=config,
+        )
 
     def prepare(self) -> None:
         """Nothing to prepare."""
