@@ -1,0 +1,45 @@
+"""CPU work off the event loop: password hashes, exports, large results.
+
+Under gevent whatever holds the CPU holds every connection of the process. `run` gives such work to a small pool of
+native threads and lets the greenlet wait cooperatively; its database connection is given back meanwhile, so the work
+itself must not touch the database. Work that holds the GIL still shares it with the loop, in slices of Python's switch
+interval (5 ms), at a lower priority.
+"""
+
+import functools
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import gevent
+from gevent import monkey
+from gevent.threadpool import ThreadPool
+
+from academy_api.database.guard import leave_database
+
+THREADS = 2
+"""Native threads a process: work beyond that queues, so that it cannot take the CPU from everything else."""
+NICENESS = 10
+
+T = TypeVar("T")
+
+
+def run(work: Callable[[], T]) -> T:
+    """Run `work` in a native thread under gevent, in place where there is no event loop to protect."""
+    if not monkey.is_module_patched("threading"):
+        return work()
+    leave_database()
+    result: Any = _pool(gevent.get_hub()).apply(_politely, (work,))
+    return result  # type: ignore[no-any-return]  # gevent's stub has lost the type
+
+
+@functools.cache
+def _pool(_hub: object) -> ThreadPool:
+    return ThreadPool(THREADS)
+
+
+def _politely(work: Callable[[], T]) -> T:
+    """Run `work` in this native thread at lower priority: with few cores the event loop goes first."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    return work()
