@@ -9,6 +9,7 @@ import math
 import os
 import random
 import shutil
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
@@ -131,7 +132,8 @@ def _sound(seconds: Fraction, beeps: Sequence[Fraction]) -> bytes:
 class HttpStore(FakeStore):
     """A FakeStore whose presigned URLs lead to a loopback server with byte ranges. Close it."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """`tls`: serve https with this context's certificate, as `localhost`."""
         super().__init__()
         self.requests: list[str] = []
         self.open = threading.Event()
@@ -170,12 +172,16 @@ class HttpStore(FakeStore):
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
         self._server.daemon_threads = True
+        self._origin = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+            self._origin = f"https://localhost:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
     def presign_get(self, key: str, expires_seconds: int) -> str:
         """See ObjectStore.presign_get."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/{key}?X-Amz-Signature=secret&e={expires_seconds}"
+        return f"{self._origin}/{key}?X-Amz-Signature=secret&e={expires_seconds}"
 
     def close(self) -> None:
         """Stop the server."""
@@ -185,9 +191,9 @@ class HttpStore(FakeStore):
 
 
 @contextmanager
-def http_store() -> Iterator[HttpStore]:
+def http_store(tls: ssl.SSLContext | None = None) -> Iterator[HttpStore]:
     """An HttpStore that is closed at the end."""
-    store = HttpStore()
+    store = HttpStore(tls)
     try:
         yield store
     finally:

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -81,6 +82,8 @@ def test_hostile_sources_are_fenced_in() -> None:
         probe.tail_command("ffprobe", URL, Fraction(0)),
     ):
         assert after(words, "-protocol_whitelist") == "https,tls,tcp"
+        assert after(words, "-tls_verify") == "1"
+        assert Path(after(words, "-ca_file")).is_file()
         assert "hls" not in after(words, "-format_whitelist")
         assert after(words, "-max_pixels") == str(ladder.MAX_PIXELS)
         assert "-rw_timeout" in words

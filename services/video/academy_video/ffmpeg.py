@@ -13,6 +13,7 @@ from math import gcd
 from typing import Any
 from urllib.parse import urlsplit
 
+import certifi
 import ffmpeg as graph
 
 from academy_core.video import Audio, ChunkInput, Encoding, Rung
@@ -27,6 +28,8 @@ POSTROLL_PACKETS = 8
 _RESAMPLER_LEAD = 4096
 """Samples of the output's rate before the pre-roll, in which a resampler starts up."""
 
+AUTHORITIES = certifi.where()
+"""Whom a source's certificate is checked against: the same authorities as the store's own client trusts."""
 _PROTOCOLS = {"http": "http,tcp", "https": "https,tls,tcp"}
 _FORMATS = "mov,matroska,webm,avi,flv,mpegts,mpeg"
 """What ffmpeg may read a source as. Playlists, scripts and pictures are not on it; the plan narrows it further."""
@@ -51,7 +54,9 @@ def _source_options(url: str) -> dict[str, Any]:
     scheme = urlsplit(url).scheme
     if scheme not in _PROTOCOLS:
         raise ValueError("a source is read over http or https alone")
-    return {"protocol_whitelist": _PROTOCOLS[scheme], "format_whitelist": _FORMATS, **_INPUT}
+    # ffmpeg checks no certificate unless it is told to, and has no authorities of its own to check it against.
+    trust = {"tls_verify": 1, "ca_file": AUTHORITIES} if scheme == "https" else {}
+    return {"protocol_whitelist": _PROTOCOLS[scheme], "format_whitelist": _FORMATS, **_INPUT, **trust}
 
 
 def seconds(value: Fraction) -> str:

@@ -22,7 +22,7 @@ _TAIL_SECONDS = 20
 _TAIL_GROWTH = 4
 _TRANSIENT = re.compile(
     r"server returned (4|5)|http error|connection (refused|reset|timed out)|timed out|input/output error|network is "
-    r"unreachable|failed to resolve|end of file",
+    r"unreachable|failed to resolve|end of file|certificate|tls",
     re.IGNORECASE,
 )
 """What ffmpeg prints when the way to the source is at fault and not the source."""
