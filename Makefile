@@ -42,12 +42,16 @@ test: check  ## Everything: check, then all tests with their coverage gates
 	$(bin)/pytest -n $(JOBS) --maxprocesses=4 --cov --cov-report= --coverage-gate $(TESTS)
 
 .PHONY: e2e
-e2e: setup  ## The operator against a real kube-apiserver (the first time builds it: minutes)
+e2e: setup-e2e  ## The operator against a real kube-apiserver (the first time builds it: minutes)
 	ACADEMY_E2E=1 $(bin)/pytest -n $(JOBS) --maxprocesses=2 --timeout=3600 tests/e2e
 
 .PHONY: soak
 soak: setup  ## The drills in full length
 	ACADEMY_SOAK=1 $(bin)/pytest -n $(JOBS) --maxprocesses=4 -m slow $(TESTS)
+
+.PHONY: setup-e2e
+setup-e2e:
+	@services/local/setup.sh e2e
 
 .PHONY: setup-run
 setup-run:

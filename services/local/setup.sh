@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Sets up all that `make` needs on a fresh Debian: uv, the Python packages, ffmpeg and (for the tests) PgBouncer.
-# Usage: services/local/setup.sh [run|test]. Safe to run again; quick when there is nothing to do.
+# Sets up all that `make` needs on a fresh Debian: uv, the Python packages, ffmpeg, for the tests PgBouncer and for the
+# tests on a real Kubernetes what its nodes are made of.
+# Usage: services/local/setup.sh [run|test|e2e]. Safe to run again; quick when there is nothing to do.
 # Registries and mirrors are the user's own: whatever pip, uv and apt are configured with.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -77,10 +78,34 @@ ensure_pgbouncer() {
         echo "setup: pgbouncer를 설치할 수 없어 관련 시험을 건너뜁니다. / pgbouncer cannot be installed; its tests are skipped. Install it with: apt-get install pgbouncer" >&2
         return
     fi
-    # Debian starts a system-wide instance; ours run on ports of their own.
+    stop_service pgbouncer
+}
+
+# Debian starts a system-wide instance of what it installs; ours run by themselves.
+stop_service() {
     if [ -d /run/systemd/system ]; then
-        $(apt_prefix) systemctl disable --quiet --now pgbouncer
+        $(apt_prefix) systemctl disable --quiet --now "$1"
     fi
+}
+
+# Programs of the test cluster that Debian has; the others are compiled (tests/cluster/binaries.py). What is missing is
+# installed; without it `make e2e` cannot run, and says so.
+ensure_cluster() {
+    local missing=() entry services=()
+    for entry in containerd:containerd runc:runc /usr/lib/cni/bridge:containernetworking-plugins etcd:etcd-server \
+        iptables:iptables ip:iproute2 conntrack:conntrack buildah:buildah mmdebstrap:mmdebstrap openssl:openssl; do
+        PATH=$PATH:/usr/sbin command -v "${entry%%:*}" >/dev/null || missing+=("${entry##*:}")
+    done
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    apt_install "${missing[@]}" || fail \
+        "실제 Kubernetes 시험에 필요합니다. 관리자 권한으로 'apt-get install ${missing[*]}'를 실행해 주세요." \
+        "The tests on a real Kubernetes need them. Run as root: apt-get install ${missing[*]}"
+    for entry in "${missing[@]}"; do
+        case $entry in containerd) services+=(containerd) ;; etcd-server) services+=(etcd) ;; esac
+    done
+    for entry in "${services[@]}"; do
+        stop_service "$entry"
+    done
 }
 
 python_is_new_enough || apt_install python3 && python_is_new_enough || fail \
@@ -90,4 +115,5 @@ command -v setpriv >/dev/null || fail \
 ensure_uv
 ensure_ffmpeg
 [ "$purpose" = run ] || ensure_pgbouncer
+[ "$purpose" != e2e ] || ensure_cluster
 PATH=$PATH:$PWD/.tools/uv/bin uv sync --quiet --frozen --extra dev

@@ -1,8 +1,8 @@
 """A real kube-apiserver over etcd, in the manner of envtest: no nodes, no controllers, one set for a test run.
 
-Binaries come from KUBEBUILDER_ASSETS, else from .tools/envtest, else (`make e2e`) they are built from Go modules. The
-servers are held by a process of their own (`python tests/cluster/apiserver.py FOLDER WATCHED_PID`), shared by all
-processes of the run, and stopped when the run ends, however it ends.
+kube-apiserver comes from KUBEBUILDER_ASSETS, else from the cache of `binaries`, which `make e2e` fills; etcd is
+Debian's. The servers are held by a process of their own (`python -m cluster.apiserver FOLDER WATCHED_PID …`), shared
+by all processes of the run, and stopped when the run ends, however it ends.
 """
 
 import fcntl
@@ -18,55 +18,36 @@ from pathlib import Path
 
 import httpx
 import yaml
+from cluster import binaries
+from cluster.binaries import Unavailable
 
 from academy_local import ports, processes
 
-ROOT = Path(__file__).parents[2]
-BUILT = ROOT / ".tools" / "envtest"
-TOOLS = Path(__file__).parent / "tools"
-NAMES = ("etcd", "kube-apiserver")
-VERSION = "v1.35.4"
-BUILD_SECONDS = 3000
 START_SECONDS = 120
 ADMIN_TOKEN = "admin-of-a-throw-away-server"
 OPERATOR_TOKEN = "operator-of-a-throw-away-server"
 OPERATOR_USER = "system:serviceaccount:academy-system:academy-operator"
 
 
-class Unavailable(RuntimeError):
-    """There are no binaries, and this run is not to build them."""
+@dataclass(frozen=True)
+class Programs:
+    """Paths of the two servers."""
+
+    etcd: str
+    apiserver: str
 
 
-def assets() -> Path:
-    """Folder of the binaries. Raises Unavailable."""
+def programs() -> Programs:
+    """The two servers. Raises Unavailable; only `make e2e` builds what is missing."""
     given = os.environ.get("KUBEBUILDER_ASSETS")
     if given:
-        return Path(given)
-    if all((BUILT / name).exists() for name in NAMES):
-        return BUILT
-    if os.environ.get("ACADEMY_E2E") != "1":
+        return Programs(f"{given}/etcd", f"{given}/kube-apiserver")
+    etcd = shutil.which("etcd")
+    if etcd is None:
+        raise Unavailable("no etcd: apt-get install etcd-server")
+    if binaries.missing("kube-apiserver") and os.environ.get("ACADEMY_E2E") != "1":
         raise Unavailable("no kube-apiserver: run `make e2e`, which builds it, or set KUBEBUILDER_ASSETS")
-    return build()
-
-
-def build() -> Path:
-    """Build the binaries from Go modules (minutes, once); what is there is kept."""
-    if shutil.which("go") is None:
-        raise Unavailable("building kube-apiserver needs Go 1.26")
-    BUILT.mkdir(parents=True, exist_ok=True)
-    stamp = {"component-base/version.gitVersion": VERSION, "client-go/pkg/version.gitVersion": VERSION}
-    stamp |= {"component-base/version.gitMajor": "1", "component-base/version.gitMinor": "35"}
-    flags = " ".join(["-s -w", *(f"-X k8s.io/{name}={value}" for name, value in stamp.items())])
-    packages = {"etcd": "go.etcd.io/etcd/server/v3", "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver"}
-    with (BUILT / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for name, package in packages.items():
-            if not (BUILT / name).exists():
-                command = ["go", "build", "-trimpath", "-ldflags", flags, "-o", str(BUILT / f"{name}.new"), package]
-                environment = {**os.environ, "CGO_ENABLED": "0"}
-                subprocess.run(command, cwd=TOOLS, env=environment, check=True, timeout=BUILD_SECONDS)
-                (BUILT / f"{name}.new").rename(BUILT / name)
-    return BUILT
+    return Programs(etcd, str(binaries.ensure("kube-apiserver") / "kube-apiserver"))
 
 
 @dataclass(frozen=True)
@@ -93,7 +74,7 @@ class ApiServer:
 
 def ensure(folder: Path, watched: int) -> ApiServer:
     """Start the servers once a run; their addresses when they are ready."""
-    binaries = assets()
+    servers = programs()
     folder.mkdir(parents=True, exist_ok=True)
     found = folder / "server.json"
     with (folder / "lock").open("w") as lock:
@@ -101,7 +82,17 @@ def ensure(folder: Path, watched: int) -> ApiServer:
         if not found.exists():
             read, write = os.pipe()
             holder = subprocess.Popen(
-                [sys.executable, str(Path(__file__)), str(folder), str(watched), str(binaries), str(write)],
+                [
+                    sys.executable,
+                    "-m",
+                    "cluster.apiserver",
+                    str(folder),
+                    str(watched),
+                    servers.etcd,
+                    servers.apiserver,
+                    str(write),
+                ],
+                cwd=Path(__file__).parents[1],
                 start_new_session=True,
                 pass_fds=[write],
             )
@@ -115,12 +106,12 @@ def ensure(folder: Path, watched: int) -> ApiServer:
     return ApiServer(**json.loads(found.read_text(encoding="utf-8")))
 
 
-def etcd_command(binaries: Path, folder: Path, client: int, peer: int) -> processes.Command:
+def etcd_command(program: str, folder: Path, client: int, peer: int) -> processes.Command:
     """An etcd that forgets."""
     urls = {"client": f"http://127.0.0.1:{client}", "peer": f"http://127.0.0.1:{peer}"}
     return processes.Command(
         (
-            str(binaries / "etcd"),
+            program,
             f"--data-dir={folder / 'etcd'}",
             f"--listen-client-urls={urls['client']}",
             f"--advertise-client-urls={urls['client']}",
@@ -134,11 +125,11 @@ def etcd_command(binaries: Path, folder: Path, client: int, peer: int) -> proces
     )
 
 
-def apiserver_command(binaries: Path, folder: Path, etcd: int, port: int) -> processes.Command:
+def apiserver_command(program: str, folder: Path, etcd: int, port: int) -> processes.Command:
     """A kube-apiserver with RBAC and two users."""
     return processes.Command(
         (
-            str(binaries / "kube-apiserver"),
+            program,
             f"--etcd-servers=http://127.0.0.1:{etcd}",
             "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1",
@@ -177,7 +168,7 @@ def _answers(url: str, certificate: Path, headers: Mapping[str, str]) -> bool:
         return False
 
 
-def hold(folder: Path, watched: int, binaries: Path, ready_fd: int) -> None:
+def hold(folder: Path, watched: int, servers: Programs, ready_fd: int) -> None:
     """Run both servers until `watched` ends."""
     watched_fd = os.pidfd_open(watched)
     client, peer, port = ports.free(3)
@@ -186,10 +177,12 @@ def hold(folder: Path, watched: int, binaries: Path, ready_fd: int) -> None:
     children: list[processes.Child] = []
     try:
         _prepare(folder)
-        etcd = processes.Child(etcd_command(binaries, folder, client, peer), folder / "etcd.log")
+        etcd = processes.Child(etcd_command(servers.etcd, folder, client, peer), folder / "etcd.log")
         children.append(etcd)
         etcd.wait_ready(lambda: ports.accepts(client), START_SECONDS)
-        apiserver = processes.Child(apiserver_command(binaries, folder, client, port), folder / "apiserver.log")
+        apiserver = processes.Child(
+            apiserver_command(servers.apiserver, folder, client, port), folder / "apiserver.log"
+        )
         children.append(apiserver)
         headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         apiserver.wait_ready(lambda: _answers(f"{url}/readyz", certificate, headers), START_SECONDS)
@@ -206,4 +199,4 @@ def hold(folder: Path, watched: int, binaries: Path, ready_fd: int) -> None:
 
 
 if __name__ == "__main__":
-    hold(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+    hold(Path(sys.argv[1]), int(sys.argv[2]), Programs(sys.argv[3], sys.argv[4]), int(sys.argv[5]))
