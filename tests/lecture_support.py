@@ -25,6 +25,7 @@ from academy_core.video import (
     ChunkInput,
     ChunkResult,
     Encoding,
+    PlanAnswer,
     PlanResult,
     PublishInput,
     PublishResult,
@@ -152,7 +153,7 @@ class Worker:
             for at, (first, frames) in enumerate(zip(firsts, plan.chunk_frames, strict=True))
         )
         then = _new(PUBLISH.name, PublishInput(encoding=plan.encoding, duration_seconds=plan.duration_seconds))
-        self.complete(task, plan, children, then)
+        self.complete(task, PlanAnswer(plan=plan), children, then)
 
     def claim_chunks(self, count: int) -> dict[int, ClaimedTask]:
         """Claim so many chunks, by index."""

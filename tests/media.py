@@ -29,7 +29,7 @@ from academy_core.kinds import Payload, TaskKind
 from academy_core.ledger import ClaimedTask
 from academy_core.store_fake import FakeStore
 from academy_core.tasks import Handler, Outcome, TaskContext
-from academy_core.video import ChunkResult, PlanInput, PlanResult, PublishResult, Rendition
+from academy_core.video import ChunkResult, PlanAnswer, PlanInput, PlanResult, PublishResult, Rendition
 from academy_video import boxes, chunk, plan, tasks
 
 P = TypeVar("P", bound=Payload)
@@ -299,7 +299,8 @@ def publish(worker: Worker, source: PlanInput) -> Published:
     from academy_core.video import CHUNK, PLAN, PUBLISH, ChunkInput, PublishInput  # noqa: PLC0415
 
     outcome = worker.run(PLAN, source)
-    made = as_model(PlanResult, outcome.result)
+    made = as_model(PlanAnswer, outcome.result).plan
+    assert made is not None
     chunks = tuple(
         as_model(ChunkResult, worker.run(CHUNK, ChunkInput.model_validate(child.input)).result)
         for child in outcome.children

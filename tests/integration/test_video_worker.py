@@ -22,6 +22,7 @@ from academy_core.video import (
     PUBLISH,
     ChunkInput,
     ChunkResult,
+    PlanAnswer,
     PlanInput,
     PlanResult,
     PublishInput,
@@ -53,9 +54,11 @@ def lecture(tmp_path_factory: pytest.TempPathFactory) -> media.Numbered:
 
 def planned(worker: media.Worker, source: PlanInput) -> tuple[PlanResult, list[ChunkInput], PublishInput]:
     outcome = worker.run(PLAN, source)
+    answer = media.as_model(PlanAnswer, outcome.result)
     assert outcome.then is not None
+    assert answer.plan is not None
     return (
-        media.as_model(PlanResult, outcome.result),
+        answer.plan,
         [ChunkInput.model_validate(child.input) for child in outcome.children],
         PublishInput.model_validate(outcome.then.input),
     )

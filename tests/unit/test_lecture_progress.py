@@ -7,7 +7,7 @@ import pytest
 from academy_api.lectures import progress, states
 from academy_api.lectures.models import Publication, State
 from academy_api.ledger.jobs import JobProgress, Stage
-from academy_core.video import CHUNK, PLAN, PUBLISH
+from academy_core.video import CHUNK, NORMALISE, PLAN, PUBLISH
 
 
 def _publication(state: State, *, job: bool = True) -> Publication:
@@ -45,6 +45,12 @@ PLANNED = _stage(PLAN.name, 1, 1)
 )
 def test_stages(publication: Publication, known: tuple[Stage, ...], expected: list[str]) -> None:
     assert _seen(publication, *known) == list(zip(("upload", "plan", "chunks", "publish"), expected, strict=True))
+
+
+def test_a_source_that_is_normalised_has_one_stage_more() -> None:
+    seen = _seen(_publication(State.PROCESSING), _stage(PLAN.name, 1, 1), _stage(NORMALISE.name, 2, 1, 1))
+    assert seen[1:3] == [("plan", "done"), ("normalise", "running")]
+    assert [name for name, _ in seen] == ["upload", "plan", "normalise", "chunks", "publish"]
 
 
 def test_what_is_not_known_is_not_zero() -> None:

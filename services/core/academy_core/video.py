@@ -1,6 +1,7 @@
 """The video kinds: what API (playlists), ledger and video worker agree on about a lecture.
 
-Flow: video.plan -> children video.chunk x n -> then video.publish. Everything is integer frames on an absolute
+Flow: video.plan -> children video.chunk x n -> then video.publish. A source that cannot be read in pieces goes
+video.plan -> video.normalise -> ... -> video.normalise -> video.plan first. Everything is integer frames on an absolute
 grid: `fps = fps_num/fps_den`, `gop` frames a segment, timescale and tick with tick/timescale = 1/fps.
 File names are relative to the job's output prefix `{R2_PREFIX}/{lecture}/{publication}/` and carry the start
 of their content's hash, so a zombie attempt changes no published byte.
@@ -24,6 +25,9 @@ class PlanInput(Payload):
     source_bytes: int
     source_etag: str
     language: str = "ko"
+    """Of the sound: of several tracks the one in this language is published (ISO 639-1)."""
+    intermediate: Name | None = None
+    """Index of the normalised source, once there is one."""
 
 
 class Rung(Payload):
@@ -57,6 +61,8 @@ class Encoding(Payload):
     source_key: str
     source_bytes: int
     source_etag: str
+    intermediate: Name | None = None
+    """Index of the normalised source; None when chunks read the source itself."""
     container: str
     """ffprobe's format_name."""
     video_stream_index: int
@@ -86,6 +92,34 @@ class PlanResult(Payload):
     chunk_frames: tuple[int, ...]
     """Frames of each chunk, in order; their sum is total_frames."""
     notes: tuple[str, ...] = ()
+
+
+class PlanAnswer(Payload):
+    """What `video.plan` returns: the plan, or nothing yet, because the source is normalised first."""
+
+    plan: PlanResult | None = None
+
+
+class NormaliseInput(Payload):
+    """One more stretch of a source that cannot be read in pieces. See `academy_video.normalise`."""
+
+    source: PlanInput
+    """`source.intermediate` is what is normalised when it is set: a copy whose key frames are too sparse."""
+    container: str
+    mode: Literal["copy", "encode"]
+    video_stream_index: int
+    audio_stream_index: int | None
+    index: Name | None = None
+    """Index of what has been saved so far; None at the start."""
+
+
+class NormaliseResult(Payload):
+    """How far it is."""
+
+    index: Name
+    seconds: float
+    """Seconds of the lecture that are saved."""
+    ended: bool
 
 
 class ChunkInput(Payload):
@@ -166,7 +200,8 @@ class PublishResult(Payload):
             yield self.poster
 
 
-PLAN = TaskKind("video.plan", 1, Queue.VIDEO, Urgency.SHORT, PlanInput, PlanResult, max_seconds=120)
+PLAN = TaskKind("video.plan", 1, Queue.VIDEO, Urgency.SHORT, PlanInput, PlanAnswer, max_seconds=300)
+NORMALISE = TaskKind("video.normalise", 1, Queue.VIDEO, Urgency.BULK, NormaliseInput, NormaliseResult, max_seconds=900)
 CHUNK = TaskKind("video.chunk", 1, Queue.VIDEO, Urgency.BULK, ChunkInput, ChunkResult, max_seconds=900)
 PUBLISH = TaskKind("video.publish", 1, Queue.VIDEO, Urgency.SHORT, PublishInput, PublishResult, max_seconds=300)
-KINDS: tuple[TaskKind, ...] = (PLAN, CHUNK, PUBLISH)
+KINDS: tuple[TaskKind, ...] = (PLAN, NORMALISE, CHUNK, PUBLISH)

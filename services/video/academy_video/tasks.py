@@ -12,7 +12,17 @@ from fractions import Fraction
 from academy_core.errors import NotFound, Permanent, Reason, Retryable
 from academy_core.ledger import NewTask
 from academy_core.tasks import Handler, Outcome, TaskContext
-from academy_core.video import CHUNK, PLAN, PUBLISH, ChunkInput, ChunkResult, PlanInput, PublishInput, PublishResult
+from academy_core.video import (
+    CHUNK,
+    PLAN,
+    PUBLISH,
+    ChunkInput,
+    ChunkResult,
+    PlanAnswer,
+    PlanInput,
+    PublishInput,
+    PublishResult,
+)
 from academy_video import chunk, ffmpeg, plan, probe, process, publish
 
 _URL_SECONDS = 3600
@@ -56,7 +66,7 @@ def _plan(tools: chunk.Tools, rules: plan.Rules, context: TaskContext[PlanInput]
     video, _ = plan.main_streams(source)
     made = plan.plan(context.input, source, _tails(tools, context, url, source, video.index), rules)
     return Outcome(
-        made,
+        PlanAnswer(plan=made),
         children=tuple(NewTask.of(CHUNK, piece) for piece in plan.chunks(made.encoding, made.chunk_frames)),
         then=NewTask.of(PUBLISH, PublishInput(encoding=made.encoding, duration_seconds=made.duration_seconds)),
     )

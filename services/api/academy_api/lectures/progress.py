@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from academy_api.lectures.models import Publication, State
 from academy_api.ledger.jobs import JobProgress, Stage
-from academy_core.video import CHUNK, PLAN, PUBLISH
+from academy_core.video import CHUNK, NORMALISE, PLAN, PUBLISH
 
 
 class StageState(StrEnum):
@@ -21,7 +21,7 @@ class StageState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StageProgress:
-    """One stage: `upload`, `plan`, `chunks` or `publish`."""
+    """One stage: `upload`, `plan`, `normalise` (only of a source that needs it), `chunks` or `publish`."""
 
     name: str
     state: StageState
@@ -34,13 +34,14 @@ class StageProgress:
 
 
 def stages(publication: Publication, job: JobProgress | None) -> list[StageProgress]:
-    """All four stages in order. `job` is None before the upload is complete."""
+    """All stages in order. `job` is None before the upload is complete."""
     found = {stage.kind: stage for stage in job.stages} if job is not None else {}
-    steps = [_upload(publication), *(_tasks(name, found.get(kind.name)) for name, kind in _TASKS)]
+    kinds = [(name, kind) for name, kind in _TASKS if kind is not NORMALISE or kind.name in found]
+    steps = [_upload(publication), *(_tasks(name, found.get(kind.name)) for name, kind in kinds)]
     return list(_settled(publication, steps))
 
 
-_TASKS = (("plan", PLAN), ("chunks", CHUNK), ("publish", PUBLISH))
+_TASKS = (("plan", PLAN), ("normalise", NORMALISE), ("chunks", CHUNK), ("publish", PUBLISH))
 
 
 def _upload(publication: Publication) -> StageProgress:

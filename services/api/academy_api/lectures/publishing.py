@@ -23,7 +23,7 @@ from academy_api.lectures.models import RUNNING, Lecture, Publication, State
 from academy_api.ledger import jobs
 from academy_core.errors import NotFound, PreconditionFailed
 from academy_core.store import ObjectStore
-from academy_core.video import CHUNK, PLAN, ChunkResult, PlanResult, PublishResult
+from academy_core.video import CHUNK, PLAN, ChunkResult, PlanAnswer, PlanResult, PublishResult
 
 EVERY_SECONDS = 1.0
 AT_MOST_EVERY = timedelta(seconds=1)
@@ -206,10 +206,10 @@ def _learn(publication: Publication, known: _Known) -> None:
     """Fetch from the ledger what is not known yet."""
     job = _job(publication)
     if known.plan is None:
-        plans = jobs.results(job, PLAN.name)
-        if not plans:
-            return
-        known.plan = PlanResult.model_validate(plans[-1].result)
+        answers = [PlanAnswer.model_validate(found.result) for found in jobs.results(job, PLAN.name)]
+        known.plan = next((answer.plan for answer in answers if answer.plan is not None), None)
+    if known.plan is None:
+        return  # not planned yet, or its source is being normalised first
     for found in jobs.results(job, CHUNK.name, beyond=known.tasks):
         chunk = ChunkResult.model_validate(found.result)
         known.chunks[chunk.index] = chunk
