@@ -15,7 +15,7 @@ help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .PHONY: setup
-setup:  ## Install what demo, up and test need (uv, Python packages, ffmpeg, PgBouncer)
+setup:  ## Install what demo, up and test need (uv, Python packages, ffmpeg, PgBouncer, Chromium)
 	@services/local/setup.sh test
 
 .PHONY: demo

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up all that `make` needs on a fresh Debian: uv, the Python packages, ffmpeg, for the tests PgBouncer and for the
-# tests on a real Kubernetes what its nodes are made of.
+# Sets up all that `make` needs on a fresh Debian: uv, the Python packages, ffmpeg, for the tests PgBouncer, Chromium and
+# hls.js, and for the tests on a real Kubernetes what its nodes are made of.
 # Usage: services/local/setup.sh [run|test|e2e]. Safe to run again; quick when there is nothing to do.
 # Registries and mirrors are the user's own: whatever pip, uv and apt are configured with.
 set -euo pipefail
@@ -108,12 +108,37 @@ ensure_cluster() {
     done
 }
 
+# The tests of playback in a browser want both; without them they are skipped, and say so.
+ensure_browser() {
+    if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null && ! command -v google-chrome >/dev/null &&
+        ! apt_install chromium; then
+        echo "setup: chromium을 설치할 수 없어 브라우저 재생 시험을 건너뜁니다. / chromium cannot be installed; the browser playback tests are skipped. Install it with: apt-get install chromium" >&2
+        return
+    fi
+    if cmp -s tests/browser/package-lock.json .tools/browser/package-lock.json && [ -d .tools/browser/node_modules/hls.js ]; then
+        return
+    fi
+    if ! command -v npm >/dev/null && ! apt_install npm; then
+        echo "setup: npm이 없어 hls.js를 받을 수 없고 브라우저 재생 시험을 건너뜁니다. / npm is missing, so hls.js cannot be fetched; the browser playback tests are skipped. Install it with: apt-get install npm" >&2
+        return
+    fi
+    mkdir -p .tools/browser
+    cp tests/browser/package.json tests/browser/package-lock.json .tools/browser/
+    if ! npm ci --prefix .tools/browser --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null; then
+        rm -f .tools/browser/package-lock.json
+        echo "setup: npm이 hls.js를 받지 못해 브라우저 재생 시험을 건너뜁니다. / npm could not fetch hls.js; the browser playback tests are skipped." >&2
+    fi
+}
+
 python_is_new_enough || apt_install python3 && python_is_new_enough || fail \
     "Python 3.11 이상이 필요합니다." "Python 3.11 or newer is needed as python3."
 command -v setpriv >/dev/null || fail \
     "util-linux(setpriv)가 필요합니다." "setpriv is needed; it is part of util-linux."
 ensure_uv
 ensure_ffmpeg
-[ "$purpose" = run ] || ensure_pgbouncer
+if [ "$purpose" != run ]; then
+    ensure_pgbouncer
+    ensure_browser
+fi
 [ "$purpose" != e2e ] || ensure_cluster
 PATH=$PATH:$PWD/.tools/uv/bin uv sync --quiet --frozen --extra dev

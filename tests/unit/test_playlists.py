@@ -31,6 +31,7 @@ def test_a_reader_sees_every_segment_once_in_order(
         assert read.playlist_type == "event"
         assert read.is_endlist
         assert read.target_duration == 6
+        assert read.start.time_offset == 0
         assert [segment.uri for segment in read.segments] == [
             segment.name
             for chunk in chunks

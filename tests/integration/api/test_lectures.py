@@ -15,7 +15,7 @@ from django.utils import timezone
 from lecture_support import Worker, chunk_of, plan_of
 
 from academy_api.accounts.models import AuditEntry
-from academy_api.lectures import graves, publishing, store, uploads
+from academy_api.lectures import graves, playlists, publishing, store, uploads
 from academy_api.lectures.models import Lecture, Publication, State, Tombstone, Upload
 from academy_api.playback import api as playback_api
 from academy_api.settings import config
@@ -512,6 +512,22 @@ def test_a_relay_that_is_behind_never_shrinks_a_playlist(working: Working, video
     assert {other: each for other, each in video.objects.items() if other != key} == {
         other: each for other, each in longer.items() if other != key
     }
+
+
+def test_a_playlist_that_another_release_began_is_gone_on_with(
+    working: Working, video: FakeStore, relay: Relay
+) -> None:
+    _, publication, complete = working
+    complete(0)
+    relay.turn()
+    key = f"{publication.output_prefix}720p.m3u8"
+    older = video.get(key).replace(f"{playlists.FROM_THE_START}\n".encode(), b"")
+    assert older != video.get(key)
+    video.put(key, older, content_type="application/vnd.apple.mpegurl", cache_control="public, max-age=1")
+    complete(1)
+    relay.restart()
+    relay.turn()
+    assert _segments(video, publication) == 6
 
 
 def test_a_playlist_written_by_another_meanwhile_is_read_again_not_overwritten(

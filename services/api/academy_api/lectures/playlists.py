@@ -14,6 +14,8 @@ from academy_core.video import Bandwidth, ChunkResult, PlanResult, PublishResult
 
 MASTER = "master.m3u8"
 ENDLIST = "#EXT-X-ENDLIST\n"
+FROM_THE_START = "#EXT-X-START:TIME-OFFSET=0"
+"""Players take a playlist without ENDLIST for a live event and would begin near its end."""
 AUDIO_GROUP = "audio"
 
 
@@ -69,6 +71,7 @@ def _media_lines(plan: PlanResult, parts: Sequence[Rendition], breaks: frozenset
     yield "#EXTM3U\n#EXT-X-VERSION:7\n"
     yield f"#EXT-X-TARGETDURATION:{plan.target_duration}\n"
     yield "#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-INDEPENDENT-SEGMENTS\n"
+    yield f"{FROM_THE_START}\n"
     for index, part in enumerate(parts):
         if index in breaks:
             yield "#EXT-X-DISCONTINUITY\n"
@@ -78,6 +81,12 @@ def _media_lines(plan: PlanResult, parts: Sequence[Rendition], breaks: frozenset
             yield f"#EXTINF:{segment.duration_ticks / part.timescale:.6f},\n{segment.name}\n"
     if ended:
         yield ENDLIST
+
+
+def entries(text: str) -> str:
+    """A media playlist without its head: what may only grow. The head is the release's that wrote it last."""
+    head, mark, rest = text.partition("#EXT-X-MAP")
+    return mark + rest if mark else head
 
 
 def early_master(plan: PlanResult, chunks: Sequence[ChunkResult]) -> str:
@@ -109,7 +118,7 @@ def measured_master(plan: PlanResult, chunks: Sequence[ChunkResult], published: 
 
 def _master(plan: PlanResult, chunks: Sequence[ChunkResult], rates: Mapping[str, str]) -> str:
     audio = plan.encoding.audio
-    lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
+    lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS", FROM_THE_START]
     if audio is not None:
         lines.append(
             f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="{AUDIO_GROUP}",NAME="{audio.name}",DEFAULT=YES,AUTOSELECT=YES,'

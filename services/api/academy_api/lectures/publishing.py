@@ -162,9 +162,11 @@ class PlaylistWriter:
         stored = self._read(key)
         if stored is None:
             self._put(key, text, cache_control, None)
-        elif text != stored.text and text.startswith(stored.text):
+            return
+        ours, theirs = playlists.entries(text), playlists.entries(stored.text)
+        if ours != theirs and ours.startswith(theirs):
             self._put(key, text, cache_control, stored.etag)
-        elif not stored.text.startswith(text):
+        elif not theirs.startswith(ours):
             raise PlaylistDiffers(key)
 
     def _write_master(self, step: _Step) -> None:

@@ -1,0 +1,158 @@
+"""A lecture in a browser while it is being encoded: hls.js in headless Chromium, real media, the relay's own playlists.
+
+The test is worker and relay in one, so it decides when the next chunk comes; the player runs beside it in real time.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import browser_support
+import media
+import pytest
+from api_support import World
+from browser_support import Player
+from django.utils import timezone
+from lecture_support import Worker
+
+from academy_api.lectures import playlists, publishing, service, store
+from academy_api.lectures.models import Publication, State
+from academy_core.ledger import ClaimedTask
+from academy_core.tasks import TaskContext
+from academy_video import ladder, plan, tasks
+
+pytestmark = [browser_support.needed, pytest.mark.timeout(180)]
+
+SECONDS = 18
+RATE = 30
+STEPS = (ladder.Step(160, 23, 400_000, 800_000), ladder.Step(120, 23, 200_000, 400_000))
+RULES = plan.Rules(segment_seconds=2, min_segments=3, steps=STEPS, chunk_seconds=(4, 6, 8))
+START_SECONDS = 60.0
+"""For the browser's first picture, on a busy machine."""
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("recording") / "lecture.mp4"
+    return media.numbered_lecture(path, Fraction(RATE), SECONDS).path.read_bytes()
+
+
+class Studio:
+    """One lecture under way: the worker's tasks and the relay's turns, one at a time."""
+
+    def __init__(self, bucket: media.HttpStore, folder: Path) -> None:
+        self._worker = Worker()
+        self._handlers = {
+            each.kind.name: each for each in tasks.handlers(media.Worker(bucket, folder, RULES).tools, RULES, 5)
+        }
+        self._writer = publishing.PlaylistWriter(bucket)
+
+    def work(self, count: int = 1) -> list[str]:
+        """Do the next tasks; their kinds."""
+        return [self._do(self._worker.claim()) for _ in range(count)]
+
+    def _do(self, task: ClaimedTask) -> str:
+        handler = self._handlers[task.kind]
+        context: TaskContext[Any] = TaskContext(task, handler.kind.input.model_validate(task.input))
+        outcome = handler.run(context)
+        self._worker.complete(task, outcome.result, outcome.children, outcome.then)
+        return task.kind
+
+    def list_chunks(self) -> Publication:
+        """Let the relay list what has come, a second after its last turn."""
+        Publication.objects.exclude(playlists_at=None).update(playlists_at=timezone.now() - timedelta(seconds=1))
+        self._writer.run()
+        return Publication.objects.get()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[media.HttpStore]:
+    with media.http_store() as opened:
+        monkeypatch.setattr(store, "video", lambda: opened)
+        yield opened
+
+
+@pytest.fixture
+def studio(world: World, bucket: media.HttpStore, recording: bytes, tmp_path: Path) -> Studio:
+    """A lecture that is uploaded and planned."""
+    announced = service.Announced("lecture.mp4", len(recording), "video/mp4")
+    lecture = service.create(world.academy.pk, world.teacher.pk, "1강", announced)
+    service.next_parts(lecture.pk, 0)
+    upload = Publication.objects.select_related("upload").get().upload
+    bucket.put_part(upload.source_key, upload.upload_id, 1, recording)
+    service.complete(lecture.pk, "request-1")
+    folder = tmp_path / "worker"
+    folder.mkdir()
+    made = Studio(bucket, folder)
+    assert made.work() == ["video.plan"]
+    return made
+
+
+def stalls(player: Player, *edges: float) -> list[float]:
+    """Where the player stood still after it had begun, but for the places where its playlist ended for a while."""
+    began = player.reports.index(player.of("playing")[0])
+    stood = [float(each["at"]) for each in player.reports[began:] if each["kind"] == "waiting"]
+    return [at for at in stood if not any(abs(at - edge) < 0.5 for edge in (*edges, SECONDS))]
+
+
+def test_a_player_that_joined_early_plays_to_the_end(studio: Studio, bucket: media.HttpStore, tmp_path: Path) -> None:
+    assert studio.work() == ["video.chunk"]
+    publication = studio.list_chunks()
+    assert (publication.state, publication.playable_seconds) == (State.PLAYABLE, 4.0)
+    player = Player(bucket, publication.output_prefix)
+    with browser_support.playing(player, tmp_path, "rate=1"):
+        player.wait(lambda: bool(player.of("playing")), START_SECONDS, "it does not play")
+        assert player.of("playing")[0]["at"] < 0.5, "it begins in the middle"
+        assert player.of("playlist")[-1]["live"]
+        assert studio.work() == ["video.chunk"]
+        assert studio.list_chunks().playable_seconds == 10.0
+        player.wait(lambda: player.at > 4.5, 60, "it stops where its first playlist ended")
+        assert studio.work(2) == ["video.chunk", "video.publish"]
+        assert studio.list_chunks().state == State.READY
+        player.wait(lambda: bool(player.of("ended")), 60, "it does not reach the end")
+    assert stalls(player, 4, 10) == []
+    last = player.of("ended")[0]
+    assert last["at"] == pytest.approx(SECONDS, abs=0.1)
+    assert last["duration"] == pytest.approx(SECONDS, abs=0.1)
+    assert len(last["buffered"]) == 1, "there is a hole"
+    grown = [each["segments"] for each in player.of("playlist")]
+    assert grown == sorted(grown)
+    assert (grown[0], grown[-1]) == (2, 9)
+    pictures = {each["name"] for each in player.of("segment") if not each["name"].startswith("audio/")}
+    numbers = {name.partition("/")[2].partition(".")[0] for name in pictures if "/init." not in name}
+    assert numbers == {f"{number:06d}" for number in range(9)}
+    assert {status for _, status, _ in player.answers} == {200}
+
+
+def test_a_signature_that_is_renewed_does_not_stall_the_player(
+    studio: Studio, bucket: media.HttpStore, tmp_path: Path
+) -> None:
+    """The first address expires while the lecture plays; everything afterwards is asked for with the next ones."""
+    assert studio.work(3) == ["video.chunk"] * 3
+    publication = studio.list_chunks()
+    assert publication.playable_seconds == SECONDS
+    player = Player(bucket, publication.output_prefix, grant_seconds=5.0)
+    with browser_support.playing(player, tmp_path, "renew=1&rate=1"):
+        player.wait(lambda: bool(player.of("playing")), START_SECONDS, "it does not play")
+        assert player.of("playing")[0]["at"] < 0.5, "it begins near the end of what there is"
+        assert studio.work() == ["video.publish"]
+        assert studio.list_chunks().state == State.READY
+        player.wait(lambda: bool(player.of("ended")), START_SECONDS + SECONDS, "it does not reach the end")
+    assert stalls(player) == []
+    assert len(player.of("grant")) > 3
+    assert {status for _, status, _ in player.answers} == {200}
+
+
+def test_without_a_renewal_the_player_is_refused(studio: Studio, bucket: media.HttpStore, tmp_path: Path) -> None:
+    """The test before this one proves something: the same page with the first address alone does not get through."""
+    studio.work(4)
+    publication = studio.list_chunks()
+    player = Player(bucket, publication.output_prefix, grant_seconds=5.0)
+    with browser_support.playing(player, tmp_path, "rate=1"):
+        refused = lambda: any(each.get("status") == 403 for each in player.of("error"))  # noqa: E731
+        player.wait(refused, START_SECONDS + SECONDS, "it is not refused")
+    assert not player.of("ended")
+    names = {name for name, status, _ in player.answers if status == 403}
+    assert playlists.MASTER not in names
