@@ -62,14 +62,37 @@ def test_a_key_is_kept_24_hours(world: World) -> None:
     assert _create(api, {**BODY, "name": "다른 이름"}).status_code == 201
 
 
-def test_a_create_whose_process_died_can_be_taken_over(world: World) -> None:
+def test_the_answer_with_a_key_reads_as_the_one_without(world: World) -> None:
     api = signed_in(world.director)
-    _create(api)
-    IdempotentCreate.objects.update(status=None, busy_until=timezone.now() + timedelta(seconds=30))
-    busy = _create(api)
+    with_key = _create(api)
+    without = api.call("POST", "/api/v1/invitations", BODY)
+    assert with_key["Content-Type"] == without["Content-Type"]
+    assert with_key.json().keys() == without.json().keys()
+    same = {"email", "name", "role"}
+    assert {name: with_key.json()[name] for name in same} == {name: without.json()[name] for name in same}
+    assert [len(answer.json()["expires_at"]) for answer in (with_key, without)] == [24, 24]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_the_first_is_worked_on_a_repeat_is_told_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    invite = people.invite
+
+    def slow(*args: Any) -> Any:
+        begun.set()
+        assert go_on.wait(30)
+        return invite(*args)
+
+    monkeypatch.setattr(people, "invite", slow)
+    apis = [signed_in(world.director) for _ in range(2)]
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lambda: (_create(apis[0]), connection.close())[0])
+        assert begun.wait(30)
+        busy = _create(apis[1])
+        go_on.set()
+        assert first.result().status_code == 201
     assert (busy.status_code, busy.json()["code"]) == (409, "idempotency-busy")
-    IdempotentCreate.objects.update(busy_until=timezone.now() - timedelta(seconds=1))
-    assert _create(api).status_code == 201
+    assert _create(apis[1]).content == first.result().content
 
 
 @pytest.mark.parametrize("key", ["", "x" * 129, "\x00"])

@@ -19,6 +19,7 @@ from gunicorn_support import Served, serve
 from support import wait_until
 
 from academy_api.accounts.access import Role
+from academy_api.accounts.models import Invitation
 from academy_local.servers.pgbouncer import PgBouncer
 
 HERE = str(Path(__file__).parent)
@@ -176,6 +177,23 @@ def _refuse_connections(*, refuse: bool) -> None:
         if refuse:
             cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
     admin.close()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_create_whose_process_dies_around_its_commit_is_made_once(tmp_path: Path, world: World, when: str) -> None:
+    invitation = {"email": "new@example.com", "name": "신입", "role": "student"}
+    with serve(tmp_path, "dyingapp", GUNICORN_WORKERS="1", PYTHONPATH=HERE, **_database()) as served:
+        with httpx.Client(base_url=f"{served.base}/api/v1", headers={"Idempotency-Key": "once"}) as client:
+            body = {"email": world.director.person.email, "password": PASSWORD}
+            client.headers["X-CSRFToken"] = client.post("/session", json=body).json()["csrf_token"]
+            with pytest.raises(httpx.TransportError):
+                client.post("/invitations", json=invitation, headers={"X-Die": when})
+            assert Invitation.objects.count() == (1 if when == "after" else 0)
+            answer = client.post("/invitations", json=invitation)
+            assert answer.status_code == 201
+            assert answer.headers.get("Idempotency-Replayed") == ("true" if when == "after" else None)
+        assert [str(made.pk) for made in Invitation.objects.all()] == [answer.json()["id"]]
 
 
 @pytest.mark.django_db(transaction=True)

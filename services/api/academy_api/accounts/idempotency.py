@@ -2,24 +2,24 @@
 
     @router.post("/lectures", response={201: LectureOut}, auth=require(Scope.LECTURES_WRITE))
     @idempotent
-    def create(request: Request, body: LectureIn) -> Status[Lecture]: …
+    def create(request: Request, body: LectureIn) -> Status[LectureOut]: …
 
-A key is scoped to academy, principal and route, bound to the hash of path and body, and kept for 24 hours. `idempotent`
-reserves it before the view runs, in a transaction of its own, so a concurrent duplicate meets the reservation (409).
-`keep_answers`, the middleware, keeps a 2xx answer and frees the key after any other, so that a failed create can be
-sent again. A process that dies between the two holds the key for BUSY_SECONDS.
+A key is scoped to academy, principal and route, bound to the hash of path and body, and kept for 24 hours. What the
+view creates and the answer about it are one transaction: a process that dies leaves both or neither. A create that
+fails leaves its key free. The view therefore talks to the database alone (`database.guard` sees to that).
 """
 
 import functools
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from http import HTTPStatus
+from datetime import timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.db import connection, transaction
-from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
+from django.http import HttpResponse
+from django.utils import timezone
+from ninja import Schema, Status
+from ninja.responses import Response
 
 from academy_api.accounts.auth import Request
 from academy_api.accounts.models import IdempotentCreate
@@ -28,8 +28,8 @@ from academy_core.errors import Conflict, Permanent, Reason
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 KEPT_SECONDS = 24 * 3600
-BUSY_SECONDS = 60
 MAX_KEY = 128
+_CONTENT_TYPE = "application/json; charset=utf-8"
 
 _MISMATCH = Reason(
     "idempotency-mismatch",
@@ -47,104 +47,81 @@ _BUSY = Reason(
     "The same request is still being worked on. Please try again in a moment.",
 )
 
-# Ours when new, when its 24 hours are over, or when the same request's process died with it. One statement: of two
-# at once the unique key lets one through.
-_RESERVE = """
-INSERT INTO accounts_idempotentcreate AS c (academy_id, principal, route, key, body_hash, created_at, busy_until, body)
-VALUES (%(academy)s, %(principal)s, %(route)s, %(key)s, %(hash)s,
-        clock_timestamp(), clock_timestamp() + make_interval(secs => %(busy)s), '')
-ON CONFLICT (academy_id, principal, route, key) DO UPDATE SET
-  body_hash = excluded.body_hash, created_at = excluded.created_at, busy_until = excluded.busy_until,
-  status = NULL, body = ''
-WHERE c.created_at < excluded.created_at - make_interval(secs => %(kept)s)
-   OR (c.status IS NULL AND c.busy_until < excluded.created_at AND c.body_hash = excluded.body_hash)
-RETURNING id, busy_until
-"""
-
 P = ParamSpec("P")
-R = TypeVar("R")
+S = TypeVar("S", bound=Schema)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reserved:
-    """This request's hold on its key; `busy_until` tells it from a later holder's."""
-
-    id: int
-    busy_until: Any
-
-
-def idempotent(view: Callable[Concatenate[Request, P], R]) -> Callable[..., R | HttpResponse]:
+def idempotent(
+    view: Callable[Concatenate[Request, P], Status[S]],
+) -> Callable[..., Status[S] | HttpResponse]:
     """Honour Idempotency-Key on a create; without the header the view runs as it is.
 
     Raises Permanent (422) for another body under the same key, Conflict (409) while the first request is worked on.
     """
 
     @functools.wraps(view)
-    def once(request: Request, *args: P.args, **kwargs: P.kwargs) -> R | HttpResponse:
+    def once(request: Request, *args: P.args, **kwargs: P.kwargs) -> Status[S] | HttpResponse:
         key = request.headers.get(HEADER)
         if key is None:
             return view(request, *args, **kwargs)
         if not (0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
             raise Permanent(reason=_BAD_KEY)
-        held = _reserve(request, key)
-        if isinstance(held, HttpResponse):
-            return held
-        request.idempotent = held  # type: ignore[attr-defined]  # for keep_answers alone
-        return view(request, *args, **kwargs)
+        scope = _scope(request, key)
+        body_hash = hashlib.sha256(request.path.encode() + b"\0" + request.body).digest()
+        with transaction.atomic(durable=True):
+            _lock(scope)
+            first = _kept(scope, body_hash)
+            if first is not None:
+                return first
+            made = view(request, *args, **kwargs)
+            answer = Response(made.value.model_dump(), status=made.status_code, content_type=_CONTENT_TYPE)
+            _keep(scope, body_hash, answer)
+        return answer
 
     return once
 
 
-def keep_answers(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Middleware: keep the answer of a reserved create, or free its key."""
-
-    def handle(request: HttpRequest) -> HttpResponseBase:
-        response = get_response(request)
-        held: _Reserved | None = getattr(request, "idempotent", None)
-        if held is not None:
-            _settle(held, response)
-        return response
-
-    return handle
-
-
-def _reserve(request: Request, key: str) -> _Reserved | HttpResponse:
+def _scope(request: Request, key: str) -> dict[str, Any]:
     if request.resolver_match is None:
         raise TypeError("idempotent wraps a routed view")
-    body_hash = hashlib.sha256(request.path.encode() + b"\0" + request.body).digest()
-    academy = request.auth.academy
-    scope: dict[str, str] = {
+    return {
+        "academy_id": request.auth.academy,
         "principal": request.auth.name,
         "route": f"{request.method} {request.resolver_match.route}",
         "key": key,
     }
-    values: dict[str, str | int | bytes] = {
-        **scope,
-        "academy": str(academy),
-        "hash": body_hash,
-        "busy": BUSY_SECONDS,
-        "kept": KEPT_SECONDS,
-    }
-    with transaction.atomic(durable=True), connection.cursor() as cursor:
-        cursor.execute(_RESERVE, values)
-        row = cursor.fetchone()
-    if row is not None:
-        return _Reserved(*row)
-    # Freed in between: as busy as it was when we asked.
-    first = IdempotentCreate.objects.filter(academy_id=academy, **scope).first()
-    if first is not None and bytes(first.body_hash) != body_hash:
+
+
+def _lock(scope: dict[str, Any]) -> None:
+    """Hold the scope until the transaction ends; Conflict when another request holds it (a dead one holds nothing)."""
+    name = hashlib.sha256("\0".join(map(str, scope.values())).encode()).digest()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [int.from_bytes(name[:8], signed=True)])
+        if cursor.fetchone() != (True,):
+            raise Conflict(reason=_BUSY)
+
+
+def _kept(scope: dict[str, Any], body_hash: bytes) -> HttpResponse | None:
+    first = IdempotentCreate.objects.filter(**scope, created_at__gt=_oldest()).first()
+    if first is None:
+        return None
+    if bytes(first.body_hash) != body_hash:
         raise Permanent(reason=_MISMATCH)
-    if first is None or first.status is None:
-        raise Conflict(reason=_BUSY)
-    return HttpResponse(
-        first.body, status=first.status, content_type="application/json; charset=utf-8", headers={REPLAYED: "true"}
+    return HttpResponse(first.body, status=first.status, content_type=_CONTENT_TYPE, headers={REPLAYED: "true"})
+
+
+def _keep(scope: dict[str, Any], body_hash: bytes, answer: HttpResponse) -> None:
+    """Keep the answer, in the place of one whose time is over."""
+    IdempotentCreate.objects.update_or_create(
+        **scope,
+        defaults={
+            "body_hash": body_hash,
+            "created_at": timezone.now(),
+            "status": answer.status_code,
+            "body": answer.content.decode(),
+        },
     )
 
 
-def _settle(held: _Reserved, response: HttpResponseBase) -> None:
-    ours = IdempotentCreate.objects.filter(pk=held.id, busy_until=held.busy_until)
-    created = HTTPStatus.OK <= response.status_code < HTTPStatus.MULTIPLE_CHOICES
-    if created and isinstance(response, HttpResponse):
-        ours.update(status=response.status_code, body=response.content.decode())
-    else:
-        ours.delete()
+def _oldest() -> Any:
+    return timezone.now() - timedelta(seconds=KEPT_SECONDS)

@@ -133,7 +133,7 @@ class AuditEntry(models.Model):
 
 
 class IdempotentCreate(models.Model):
-    """A create that carried an Idempotency-Key: its request's hash and, once known, its answer."""
+    """A create that carried an Idempotency-Key: its request's hash and its answer."""
 
     id = models.BigAutoField(primary_key=True)
     academy = models.ForeignKey(Academy, on_delete=models.CASCADE, related_name="+", db_index=False)
@@ -142,9 +142,8 @@ class IdempotentCreate(models.Model):
     key = models.CharField(max_length=128)
     body_hash = models.BinaryField(max_length=32)
     created_at = models.DateTimeField(db_index=True)
-    busy_until = models.DateTimeField()
-    status = models.SmallIntegerField(null=True)
-    body = models.TextField(blank=True)
+    status = models.SmallIntegerField()
+    body = models.TextField()
 
     class Meta:
         """The scope of a key."""
