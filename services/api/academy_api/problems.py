@@ -11,9 +11,10 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from ninja.errors import ValidationError
+from psycopg2 import errorcodes
 
 from academy_core import errors
 from academy_core.errors import Reason
@@ -23,6 +24,11 @@ DATABASE_RETRY_SECONDS = 5
 
 _log = structlog.get_logger(__name__)
 
+UNSTORABLE = Reason(
+    "unstorable-character",
+    "보낸 내용에 저장할 수 없는 문자가 있습니다. 지우고 다시 보내 주세요.",
+    "The request has a character that cannot be stored (NUL, or half of a surrogate pair). Please remove it.",
+)
 INVALID = Reason("invalid-request", "보낸 내용을 확인해 주세요.", "Please check what you sent.")
 _BY_STATUS = {
     HTTPStatus.BAD_REQUEST: Reason("bad-request", "요청을 이해할 수 없습니다.", "The request cannot be understood."),
@@ -99,6 +105,8 @@ def of_exception(request: HttpRequest, error: Exception | type[Exception]) -> Ht
         case ValidationError():
             fields = [_field(fault) for fault in error.errors]
             return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, INVALID, fields=fields)
+        case DataError() | ValueError() if _unstorable(error):
+            return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, UNSTORABLE)
         case OperationalError() | InterfaceError():
             _log.error("database_unavailable", error=str(error).strip())
             default = errors.Retryable.default
@@ -107,6 +115,13 @@ def of_exception(request: HttpRequest, error: Exception | type[Exception]) -> Ht
         case _:
             _log.error("unhandled_exception", exc_info=error)
             return problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, errors.AcademyError.default)
+
+
+def _unstorable(error: Exception) -> bool:
+    """Whether a text was refused for its characters: the caller's doing, wherever in a request it stood."""
+    if isinstance(error, DataError):
+        return getattr(error.__cause__, "pgcode", None) == errorcodes.UNTRANSLATABLE_CHARACTER
+    return isinstance(error, UnicodeEncodeError) or "NUL (0x00)" in str(error)
 
 
 def _of_ours(request: HttpRequest, error: errors.AcademyError) -> HttpResponse:

@@ -189,6 +189,7 @@ class ApiSettings(LogSettings, QueueSettings, PlaybackSettings, DatabaseSettings
     TRUSTED_PROXIES: int = Field(
         0, ge=0, le=5, description="Proxies in front that append to X-Forwarded-For (1 behind a load balancer)."
     )
+    AI_DAILY_LITE: int = Field(2000, ge=0, description="Files an academy may have graded a day (lite tier).")
     RELAY_METRICS_PORT: int = Field(0, ge=0, le=65535, description="Port of the relay's /metrics; 0 for none.")
     GUNICORN_WORKERS: int = Field(4, ge=1, description="Gunicorn worker processes.")
     GUNICORN_WORKER_CONNECTIONS: int = Field(1000, ge=1, description="Connections a gunicorn worker.")

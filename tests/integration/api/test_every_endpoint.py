@@ -16,6 +16,7 @@ from academy_api.accounts.access import Role
 from academy_api.accounts.auth import of_membership
 from academy_api.accounts.models import ApiKey, Invitation
 from academy_api.api import api
+from academy_api.exams.models import Batch, Exam, Reading, Sheet, Template
 from academy_api.lectures.models import Lecture
 
 
@@ -59,9 +60,32 @@ EXPECTED: dict[str, Answers] = {
     "POST /api/v1/lectures/{lecture}/retry": Answers(401, 404, 403),
     "POST /api/v1/lectures/{lecture}/replace": Answers(401, 404, 403),
     "GET /api/v1/lectures/{lecture}/playback": Answers(401, 404, 404),
+    "POST /api/v1/exams/templates": Answers(401, 422, 403),
+    "GET /api/v1/exams/templates": Answers(401, 200, 403),
+    "GET /api/v1/exams/templates/{template}": Answers(401, 404, 403),
+    "DELETE /api/v1/exams/templates/{template}": Answers(401, 404, 403),
+    "POST /api/v1/exams": Answers(401, 404, 403),
+    "GET /api/v1/exams": Answers(401, 200, 403),
+    "GET /api/v1/exams/{exam}": Answers(401, 404, 403),
+    "PATCH /api/v1/exams/{exam}": Answers(401, 404, 403),
+    "DELETE /api/v1/exams/{exam}": Answers(401, 404, 403),
+    "POST /api/v1/exams/{exam}/batches": Answers(401, 404, 403),
+    "GET /api/v1/exams/{exam}/batches": Answers(401, 404, 403),
+    "GET /api/v1/exams/{exam}/results": Answers(401, 404, 403),
+    "GET /api/v1/exams/{exam}/results.{export_type}": Answers(401, 404, 403),
+    "GET /api/v1/exams/batches/{batch}": Answers(401, 404, 403),
+    "POST /api/v1/exams/batches/{batch}/grade": Answers(401, 404, 403),
+    "POST /api/v1/exams/batches/{batch}/cancel": Answers(401, 404, 403),
+    "DELETE /api/v1/exams/batches/{batch}": Answers(401, 404, 403),
+    "GET /api/v1/exams/sheets/{sheet}": Answers(401, 404, 403),
+    "POST /api/v1/exams/sheets/{sheet}/grade": Answers(401, 404, 403),
+    "PATCH /api/v1/exams/readings/{reading}": Answers(401, 404, 403),
 }
 BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/lectures/{lecture}/replace": {"file_name": "a.mp4", "size": 1000, "content_type": "video/mp4"},
+    "POST /api/v1/exams": {"title": "시험", "template": "{template}"},
+    "POST /api/v1/exams/{exam}/batches": {"files": [{"file_name": "a.jpg", "size": 1, "content_type": "image/jpeg"}]},
+    "PATCH /api/v1/exams/readings/{reading}": {"corrections": {"q1": "A"}},
 }
 """Where an empty body would be refused before the id is looked up."""
 
@@ -81,12 +105,30 @@ def ids(world: World) -> dict[str, str]:
     invitation: Invitation = people.invite(world.academy.pk, "invited@example.com", "초대", Role.STUDENT)[0]
     key: ApiKey = people.make_key(of_membership(world.director), "script", frozenset())[0]
     lecture = Lecture.objects.create(academy=world.academy, title="강의", created_by=world.teacher)
+    owned = {"academy": world.academy}
+    template = Template.objects.create(title="OMR", definition={}, **owned)
+    exam = Exam.objects.create(title="시험", template=template, **owned)
+    batch = Batch.objects.create(exam=exam, **owned)
+    sheet = Sheet.objects.create(batch=batch, number=1, file_name="a", content_type="image/png", size=1, **owned)
+    read = {name: {} for name in ("answers", "confidence", "unsure", "doubles", "blanks")}
+    reading = Reading.objects.create(sheet=sheet, page=1, open_columns=0, **read, **owned)
     return {
+        "template": str(template.pk),
+        "exam": str(exam.pk),
+        "batch": str(batch.pk),
+        "sheet": str(sheet.pk),
+        "reading": str(reading.pk),
+        "export_type": "csv",
         "lecture": str(lecture.pk),
         "membership": str(world.teacher.pk),
         "invitation": str(invitation.pk),
         "key": str(key.pk),
     }
+
+
+def _filled(body: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:
+    """Ids in a body are written as in a path."""
+    return {name: value.format(**ids) if isinstance(value, str) else value for name, value in body.items()}
 
 
 @pytest.mark.parametrize("operation", sorted(EXPECTED))
@@ -98,7 +140,8 @@ def test_each_caller_gets_what_is_expected(operation: str, world: World, ids: di
         "student": signed_in(world.student),
     }
     answers = {
-        who: caller.call(method, path.format(**ids), BODIES.get(operation, {})) for who, caller in callers.items()
+        who: caller.call(method, path.format(**ids), _filled(BODIES.get(operation, {}), ids))
+        for who, caller in callers.items()
     }
     assert {who: answer.status_code for who, answer in answers.items()} == EXPECTED[operation]._asdict()
     for answer in answers.values():

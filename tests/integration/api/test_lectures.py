@@ -746,3 +746,8 @@ def test_deleting_a_finished_job_before_its_playlists_ended_is_harmless(
     assert teacher.call("DELETE", f"{LECTURES}/{lecture}").status_code == 204
     relay.turn()
     assert not [key for key in video.objects if key.endswith(".m3u8")]
+
+
+def test_a_character_that_cannot_be_stored_is_refused_wherever_it_stands(teacher: Api) -> None:
+    refused(teacher.call("GET", f"{LECTURES}?title=%00"), 422, "unstorable-character")
+    refused(teacher.call("POST", LECTURES, {"title": "a\0b", **FILE}), 422, "unstorable-character")

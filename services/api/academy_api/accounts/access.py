@@ -27,12 +27,14 @@ class Scope(StrEnum):
     AUDIT_READ = "audit:read"
     LECTURES_READ = "lectures:read"
     LECTURES_WRITE = "lectures:write"
+    EXAMS_READ = "exams:read"
+    EXAMS_WRITE = "exams:write"
     SELF = "self"
     """One's own password and API keys: what only the person may do, never a key."""
 
 
 _STUDENT = frozenset({Scope.ACADEMY_READ, Scope.LECTURES_READ, Scope.SELF})
-_TEACHER = _STUDENT | {Scope.PEOPLE_READ, Scope.LECTURES_WRITE}
+_TEACHER = _STUDENT | {Scope.PEOPLE_READ, Scope.LECTURES_WRITE, Scope.EXAMS_READ, Scope.EXAMS_WRITE}
 _DIRECTOR = _TEACHER | {Scope.ACADEMY_WRITE, Scope.PEOPLE_WRITE, Scope.AUDIT_READ}
 
 SCOPES_OF: dict[Role, frozenset[Scope]] = {

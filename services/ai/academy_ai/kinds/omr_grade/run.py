@@ -22,6 +22,7 @@ from academy_ai.kinds.omr_grade.read import Reading, State
 from academy_ai.kinds.omr_grade.spec import OmrGradeInput, OmrGradeResult, SheetRead
 from academy_ai.kinds.omr_grade.template import Sheet
 from academy_core.errors import Permanent, Reason
+from academy_core.spreadsheet import plain
 
 ENOUGH = 1600
 """Long side in pixels that a photo is decoded to at least."""
@@ -175,17 +176,5 @@ def table(done: list[SheetRead], columns: tuple[str, ...]) -> str:
     for one in done:
         score = ["", ""] if one.marks is None else [f"{one.marks.score:g}", f"{one.marks.out_of:g}"]
         cells = [one.source, str(one.page), *score, " ".join(one.unsure), one.refused or ""]
-        writer.writerow([_cell(cell) for cell in (*cells, *(one.answers.get(column, "") for column in columns))])
+        writer.writerow([plain(cell) for cell in (*cells, *(one.answers.get(column, "") for column in columns))])
     return text.getvalue()
-
-
-def _cell(text: str) -> str:
-    return f"'{text}" if text[:1] in {"=", "+", "@", "\t", "\r"} or (text[:1] == "-" and not _is_number(text)) else text
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
