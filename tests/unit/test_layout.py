@@ -13,7 +13,7 @@ def test_operator_is_the_standard_library() -> None:
 
 
 def test_the_api_needs_no_library_of_the_ai_workers() -> None:
-    """The API shares the kinds' specifications and marking rules, not what they compute with: its image has none of it."""
+    """The API shares the kinds' specifications and marking rules, not what they compute with."""
     heavy = ("numpy", "cv2", "PIL", "pypdfium2", "torch", "transformers")
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({heavy!r}))\n"
