@@ -1,6 +1,6 @@
 {{/*
 The three workers: what differs between them is in this table and in .Values.workers. KEDA owns the replicas, so a
-Deployment states none; what one pod does at once (`concurrency`) is also KEDA's queueLength.
+Deployment states none.
 */}}
 {{- define "academy.workerTable" -}}
 video:
@@ -10,11 +10,13 @@ video:
   scratch: VIDEO_WORKER_TEMP_DIR
 aiCpu:
   image: ai
+  scratch: AI_WORKER_TEMP_DIR
   command: [python, -m, academy_ai.main, cpu]
   queues: [basic, lite]
 aiGpu:
   image: aiGpu
-  command: [python, -m, academy_ai.main, gpu]
+  scratch: AI_WORKER_TEMP_DIR
+  command: [python, -m, academy_ai.main, premium]
   queues: [premium]
 {{- end -}}
 
@@ -63,18 +65,14 @@ spec:
             - secretRef:
                 name: {{ include "academy.secret" (dict "root" .root "secret" .key) }}
           env:
-            - name: WORKER_CONCURRENCY
-              value: {{ $worker.concurrency | quote }}
             - name: SHUTDOWN_GRACE_SECONDS
               value: {{ $worker.shutdownGraceSeconds | quote }}
             - name: POD_NAME
               valueFrom:
                 fieldRef:
                   fieldPath: metadata.name
-            {{- with $fixed.scratch }}
-            - name: {{ . }}
+            - name: {{ $fixed.scratch }}
               value: /var/academy/scratch
-            {{- end }}
             {{- range $name, $value := $worker.env }}
             - name: {{ $name }}
               value: {{ $value | quote }}
@@ -129,8 +127,9 @@ spec:
 {{- end -}}
 
 {{/*
-A trigger that cannot be read leaves the replicas as they are: there is no fallback. Two plain triggers would give the
-larger of two queues; a worker of two queues needs their sum. Arguments: root, component, key.
+queueLength is what one pod does at once, one task (academy_core.worker.run_worker): only so is a pod kept for each
+message in flight. A trigger that cannot be read leaves the replicas as they are: there is no fallback. Two plain triggers
+would give the larger of two queues; a worker of two queues needs their sum. Arguments: root, component, key.
 */}}
 {{- define "academy.workerScaledObject" -}}
 {{- $root := .root -}}
@@ -156,7 +155,7 @@ spec:
     {{- if gt (len $queues) 1 }}
     scalingModifiers:
       formula: {{ join " + " $queues }}
-      target: {{ $worker.concurrency | quote }}
+      target: "1"
       activationTarget: "0"
       metricType: AverageValue
     {{- end }}
@@ -170,7 +169,7 @@ spec:
         name: {{ include "academy.name" (dict "root" $root "component" "queues") }}
       metadata:
         queueURL: {{ include "academy.queueUrl" (dict "root" $root "queue" $queue) }}
-        queueLength: {{ $worker.concurrency | quote }}
+        queueLength: "1"
         activationQueueLength: "0"
         scaleOnInFlight: "true"
         awsRegion: {{ $root.Values.aws.region }}

