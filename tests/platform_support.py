@@ -24,10 +24,22 @@ from academy_core.messages import Bell
 from academy_local import client, environment, home, roles, supervisor
 from academy_local.servers import postgres, sqs
 
-SECONDS = 60
-FRAMES_A_SECOND = 25
 READY_SECONDS = 240.0
 VIDEO_QUEUE = "academy-video-jobs"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A moving picture with a tone. Its length is a whole number of six-second segments."""
+
+    seconds: int
+    size: str
+    rate: int = 25
+
+
+SHORT = Source(36, "640x360")
+"""Two chunks that take a worker seconds each: long enough to be caught in the middle of one."""
+LONG = Source(60, "854x480")
 
 
 @dataclass(frozen=True)
@@ -44,12 +56,12 @@ class TaskRow:
     position: int
 
 
-def draw_source(target: Path) -> Path:
-    """A minute of a moving 480p picture with a tone: three chunks that take a worker seconds each."""
+def draw(source: Source, target: Path) -> Path:
+    """Write the source as H.264 and AAC."""
     command = [
         *("ffmpeg", "-hide_banner", "-nostdin", "-v", "error"),
-        *("-f", "lavfi", "-i", f"testsrc2=size=854x480:rate={FRAMES_A_SECOND}:duration={SECONDS}"),
-        *("-f", "lavfi", "-i", f"sine=frequency=440:sample_rate=48000:duration={SECONDS}"),
+        *("-f", "lavfi", "-i", f"testsrc2=size={source.size}:rate={source.rate}:duration={source.seconds}"),
+        *("-f", "lavfi", "-i", f"sine=frequency=440:sample_rate=48000:duration={source.seconds}"),
         *("-c:v", "libx264", "-preset", "ultrafast", "-g", "50", "-pix_fmt", "yuv420p", "-c:a", "aac", str(target)),
     ]
     subprocess.run(command, check=True)
@@ -59,8 +71,8 @@ def draw_source(target: Path) -> Path:
 class Platform:
     """One running platform, its director signed in."""
 
-    def __init__(self, place: home.Home, parts: supervisor.Supervisor, source: Path) -> None:
-        self.place, self.parts, self.source = place, parts, source
+    def __init__(self, place: home.Home, parts: supervisor.Supervisor, file: Path, source: Source) -> None:
+        self.place, self.parts, self.file, self.source = place, parts, file, source
         identity = place.identity()
         self._database = postgres.Postgres(
             place.folder / "postgres", identity.addresses.postgres, identity.secrets.database
@@ -73,8 +85,8 @@ class Platform:
 
     def submit(self, title: str) -> str:
         """Upload the source; return the lecture's id as soon as its job is submitted."""
-        lecture = self.api.create(self.source, title)
-        self.api.upload(lecture, self.source)
+        lecture = self.api.create(self.file, title)
+        self.api.upload(lecture, self.file)
         return lecture
 
     def finish(self, lecture: str) -> None:
@@ -92,6 +104,16 @@ class Platform:
         ):
             cursor.execute(query, values)
             return cursor.fetchall()
+
+    def age_ready(self, seconds: int) -> None:
+        """Make every ready task have been ready for so many seconds longer."""
+        with (
+            closing(psycopg2.connect(self._database.dsn(environment.DATABASE))) as connection,
+            connection,
+            connection.cursor() as cursor,
+        ):
+            age = "UPDATE ledger_task SET ready_at = ready_at - %s * interval '1 second' WHERE state = 'ready'"
+            cursor.execute(age, [seconds])
 
     def job(self, lecture: str) -> str:
         """Id of the lecture's newest job."""
@@ -167,9 +189,9 @@ class Platform:
             files[address.partition("?")[0]] = text.replace(address.partition("?")[2], "")
             playlist = m3u8.loads(text)
             assert playlist.is_endlist, uri
-            assert abs(sum(segment.duration for segment in playlist.segments) - SECONDS) < 0.1, uri
+            assert abs(sum(segment.duration for segment in playlist.segments) - self.source.seconds) < 0.1, uri
             names = [segment.uri for segment in playlist.segments]
-            assert len(names) == len(set(names)) == SECONDS // 6, uri
+            assert len(names) == len(set(names)) == self.source.seconds // 6, uri
             for name in {*names, playlist.segments[0].init_section.uri}:
                 target = urljoin(address, name)
                 files[target.partition("?")[0]] = httpx.head(target).raise_for_status().headers["etag"]
@@ -178,7 +200,7 @@ class Platform:
     def assert_sound(self, lecture: str) -> None:
         """The lecture is complete and nothing is left over."""
         assert self.published(lecture)
-        assert _probe(str(self.api.playback(lecture)["url"])) == SECONDS * FRAMES_A_SECOND
+        assert _probe(str(self.api.playback(lecture)["url"])) == self.source.seconds * self.source.rate
         tasks = self.tasks(lecture)
         assert {task.state for task in tasks} == {"succeeded"}
         assert [task.kind for task in tasks].count("video.plan") == 1
@@ -208,7 +230,7 @@ def _probe(url: str) -> int:
 
 
 @contextmanager
-def running(folder: Path, source: Path, workers: int = 2) -> Iterator[Platform]:
+def running(folder: Path, file: Path, source: Source, workers: int = 2) -> Iterator[Platform]:
     """A platform in this process's care: started, then stopped with all its processes."""
     place = home.Home(folder)
     place.identity()
@@ -225,7 +247,7 @@ def running(folder: Path, source: Path, workers: int = 2) -> Iterator[Platform]:
     thread.start()
     try:
         wait_until(lambda: _phase(place) == "up", 240, "the platform is not up", thread.is_alive)
-        platform = Platform(place, parts, source)
+        platform = Platform(place, parts, file, source)
         try:
             yield platform
         finally:
