@@ -1,21 +1,28 @@
-"""What every Ledger answers a worker: the fake, and the API's own over Postgres.
+"""What every Ledger answers a worker: the fake, the API's own over Postgres, and the worker's client over real HTTP.
 
 The fake exists for tests of workers; this suite is what lets them trust it.
 """
 
+import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import ledger_support as support
 import pytest
+from django.db import connection
+from gunicorn_support import serve
 from ledger_support import ACCEPTS, BULK, SHORT, Number
+from pytest_django import DjangoDbBlocker
 
 from academy_api.ledger import jobs, leases
 from academy_api.ledger.leases import PostgresLedger
+from academy_api.settings import config
 from academy_core.errors import LeaseLost, Permanent
 from academy_core.kinds import Queue, TaskKind, WorkerClass
 from academy_core.ledger import (
@@ -31,7 +38,9 @@ from academy_core.ledger import (
     Progress,
     ReleaseRequest,
 )
+from academy_core.ledger_client import HttpLedger
 from academy_core.ledger_fake import FakeLedger
+from academy_core.settings import split_tokens
 
 
 @dataclass(frozen=True)
@@ -40,21 +49,33 @@ class Bench:
 
     ledger: Ledger
     submit: Callable[[NewTask], UUID]
-    cancel: Callable[[UUID], None]
+    cancel: Callable[[UUID], Any]
+    retry: Callable[[UUID], None]
     state: Callable[[UUID], str]
     pass_time: Callable[[float], None]
     expire: Callable[[], None]
 
-    def claim(self, secret: str | None = None, accepts: Accepts = ACCEPTS) -> "Lease | None":
+    def claim(
+        self, secret: str | None = None, accepts: Accepts = ACCEPTS, message: str | None = None
+    ) -> "Lease | None":
         drawn = secret or secrets.token_urlsafe(32)
-        request = ClaimRequest(queue=Queue.VIDEO, accepts=accepts, worker="w", secret=drawn)
+        request = ClaimRequest(queue=Queue.VIDEO, accepts=accepts, worker="w", secret=drawn, message=message)
         task = self.ledger.claim(request).task
         return None if task is None else Lease(self.ledger, task, drawn)
 
-    def must_claim(self) -> "Lease":
-        lease = self.claim()
+    def must_claim(self, message: str | None = None) -> "Lease":
+        lease = self.claim(message=message)
         assert lease is not None
         return lease
+
+    def die(self, lease: "Lease") -> str:
+        """Let the task use up its failures; the message that its death puts into the DLQ."""
+        lease.fail()
+        self.pass_time(3600)
+        again = self.must_claim()
+        assert again.task.task == lease.task.task
+        again.fail()
+        return support.death_body(lease.task.task, lease.task.generation)
 
 
 @dataclass(frozen=True)
@@ -95,30 +116,55 @@ def _fake() -> Bench:
         ledger,
         lambda task: ledger.submit(task).id,
         ledger.cancel,
+        ledger.retry,
         lambda job: words.get(ledger.jobs[job].state, ledger.jobs[job].state),
         pass_time,
         ledger.expire,
     )
 
 
-def _postgres() -> Bench:
-    def expire() -> None:
-        for task in leases.expirable(100):
-            leases.expire(task)
-
-    return Bench(
-        PostgresLedger(WorkerClass.VIDEO), support.submit, jobs.cancel, support.job_state, support.pass_time, expire
-    )
+def _expire() -> None:
+    for task in leases.expirable(100):
+        leases.expire(task)
 
 
-@pytest.fixture(params=["fake", pytest.param("postgres", marks=pytest.mark.django_db)])
+def _over_postgres(ledger: Ledger) -> Bench:
+    """Users, relay and time act on the database; the worker's calls go through `ledger`."""
+    return Bench(ledger, support.submit, jobs.cancel, jobs.retry, support.job_state, support.pass_time, _expire)
+
+
+@pytest.fixture(scope="module")
+def client(
+    django_db_setup: None,  # noqa: ARG001 - the database that is served
+    django_db_blocker: DjangoDbBlocker,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[HttpLedger]:
+    """The worker's client, of an API under gunicorn that knows the tests' kinds."""
+    with django_db_blocker.unblock():
+        name = connection.settings_dict["NAME"]
+    environment = {"DB_NAME": name, "DB_CONN_MAX_AGE": "0", "GUNICORN_WORKERS": "1"}
+    folders = {"PYTHONPATH": os.pathsep.join(str(Path(__file__).parents[place]) for place in (0, 1))}
+    with serve(tmp_path_factory.mktemp("api"), "ledgerapp", **environment, **folders) as served:
+        token = split_tokens(config.INTERNAL_WORKER_TOKENS_VIDEO)[0]
+        with closing(HttpLedger(served.base, token)) as ledger:
+            yield ledger
+
+
+@pytest.fixture(
+    params=[
+        "fake",
+        pytest.param("postgres", marks=pytest.mark.django_db),
+        pytest.param("http", marks=pytest.mark.django_db(transaction=True)),
+    ]
+)
 def ledger_under_test(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """A ledger without jobs."""
     if request.param == "fake":
         yield _fake()
         return
+    ledger = request.getfixturevalue("client") if request.param == "http" else PostgresLedger(WorkerClass.VIDEO)
     support.reset_clock()
-    yield _postgres()
+    yield _over_postgres(ledger)
     support.reset_clock()
 
 
@@ -276,3 +322,75 @@ def test_what_does_not_fit_its_kind_is_refused(ledger_under_test: Bench, more: d
     with pytest.raises(Permanent):
         bench.ledger.complete(lease.task.task, request)
     lease.complete()
+
+
+def test_a_redriven_death_revives_its_job_once(ledger_under_test: Bench) -> None:
+    bench = ledger_under_test
+    job = bench.submit(new())
+    bench.must_claim().complete(children=(new(1), new(2)), then=new(3, SHORT))
+    first, sibling = bench.must_claim(), bench.must_claim()
+    death = bench.die(first)
+    assert bench.state(job) == "failed"
+    with pytest.raises(LeaseLost):
+        sibling.heartbeat()
+    revived = bench.must_claim(death)
+    assert bench.state(job) == "open"
+    other = bench.must_claim()
+    assert {revived.task.task, other.task.task} == {first.task.task, sibling.task.task}
+    assert {revived.task.generation, other.task.generation} == {2}
+    assert bench.claim(message=death) is None
+    for lease in (revived, other):
+        lease.complete(lease.task.input["n"])
+    then = bench.must_claim(death)
+    assert [result["n"] for result in then.task.results or ()] == [1, 2]
+    then.complete()
+    assert bench.claim(message=death) is None
+    assert bench.state(job) == "succeeded"
+
+
+def test_only_the_death_of_the_current_generation_revives(ledger_under_test: Bench) -> None:
+    bench = ledger_under_test
+    job = bench.submit(new())
+    first_death = bench.die(bench.must_claim())
+    second_death = bench.die(bench.must_claim(first_death))
+    assert bench.claim(message=first_death) is None
+    assert bench.state(job) == "failed"
+    assert bench.must_claim(second_death).task.generation == 3
+    assert bench.state(job) == "open"
+
+
+def test_a_users_retry_revives_what_failed_and_a_late_death_does_not(ledger_under_test: Bench) -> None:
+    bench = ledger_under_test
+    job = bench.submit(new())
+    lease = bench.must_claim()
+    lease.fail(permanent=True)
+    assert bench.claim(message=support.death_body(lease.task.task, lease.task.generation)) is None
+    assert bench.state(job) == "failed"
+    bench.retry(job)
+    again = bench.must_claim()
+    assert (again.task.task, again.task.attempt, again.task.generation) == (lease.task.task, 2, 2)
+    with pytest.raises(LeaseLost):
+        lease.complete()
+    again.complete()
+    assert bench.state(job) == "succeeded"
+
+
+def test_a_retried_death_is_not_revived_again_by_its_message(ledger_under_test: Bench) -> None:
+    bench = ledger_under_test
+    job = bench.submit(new())
+    death = bench.die(bench.must_claim())
+    bench.retry(job)
+    lease = bench.must_claim(death)
+    assert lease.task.generation == 2
+    assert bench.claim(message=death) is None
+    lease.complete()
+    assert bench.state(job) == "succeeded"
+
+
+def test_a_cancelled_job_is_not_revived(ledger_under_test: Bench) -> None:
+    bench = ledger_under_test
+    job = bench.submit(new())
+    lease = bench.must_claim()
+    bench.cancel(job)
+    assert bench.claim(message=support.death_body(lease.task.task, lease.task.generation)) is None
+    assert bench.state(job) == "cancelled"
