@@ -15,7 +15,8 @@ from academy_core.video import Bandwidth, ChunkResult, PlanResult, PublishResult
 MASTER = "master.m3u8"
 ENDLIST = "#EXT-X-ENDLIST\n"
 FROM_THE_START = "#EXT-X-START:TIME-OFFSET=0"
-"""Players take a playlist without ENDLIST for a live event and would begin near its end."""
+"""Players take a playlist without ENDLIST for a live event and would begin near its end. In media playlists alone:
+ffmpeg takes a master with this line for one that has an empty rendition, and warns."""
 AUDIO_GROUP = "audio"
 
 
@@ -118,7 +119,7 @@ def measured_master(plan: PlanResult, chunks: Sequence[ChunkResult], published: 
 
 def _master(plan: PlanResult, chunks: Sequence[ChunkResult], rates: Mapping[str, str]) -> str:
     audio = plan.encoding.audio
-    lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS", FROM_THE_START]
+    lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
     if audio is not None:
         lines.append(
             f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="{AUDIO_GROUP}",NAME="{audio.name}",DEFAULT=YES,AUTOSELECT=YES,'
