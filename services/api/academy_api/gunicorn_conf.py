@@ -11,6 +11,7 @@ monkey.patch_all()
 
 import atexit
 import contextlib
+import gc
 import os
 import shutil
 import tempfile
@@ -60,6 +61,13 @@ accesslog = None
 errorlog = "-"
 
 _LAG_EVERY_SECONDS = 0.1
+
+
+def when_ready(server: Any) -> None:
+    """Before the first fork: a full collection would else walk all of Django, holding the loop for 0.1 s each time."""
+    del server
+    gc.collect()
+    gc.freeze()
 
 
 def post_worker_init(worker: Any) -> None:

@@ -236,9 +236,9 @@ WITH t AS (
         position, ordinal, gathers, stands, fair_key, attempt, generation, failures, crashes, max_failures, max_crashes,
         max_seconds, worker, code, detail, created_at, ready_at)
     SELECT coalesce(%(id)s, nextval('ledger_task_id_seq')), j.academy, j.id, n.kind, n.version, n.queue, n.urgency,
-        %(state)s, 'created', n.input::jsonb, %(barrier)s, %(position)s + n.place - 1, n.place - 1, %(gathers)s, false,
-        coalesce(l.fair_key, 0) + greatest(0, n.place - {HEAD_START}), 0, j.generation, 0, 0, n.max_failures,
-        n.max_crashes, n.max_seconds, '', '', '', ledger_now(), ledger_now()
+        %(state)s, 'created', n.input::jsonb, %(barrier)s, %(position)s + n.place - 1, %(ordinal)s + n.place - 1,
+        %(gathers)s, false, coalesce(l.fair_key, 0) + greatest(0, %(ordinal)s + n.place - {HEAD_START}), 0,
+        j.generation, 0, 0, n.max_failures, n.max_crashes, n.max_seconds, '', '', '', ledger_now(), ledger_now()
     FROM ledger_job j CROSS JOIN unnest(%(kinds)s::text[], %(versions)s::int[], %(queues)s::text[],
         %(urgencies)s::smallint[], %(inputs)s::text[], %(max_failures)s::smallint[], %(max_crashes)s::smallint[],
         %(max_seconds)s::int[]) WITH ORDINALITY

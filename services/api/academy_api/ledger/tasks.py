@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -13,6 +14,8 @@ from academy_core.kinds import TaskKind, Urgency
 from academy_core.ledger import NewTask
 
 URGENCY = {Urgency.SHORT: 0, Urgency.BULK: 1}
+BATCH = 200
+"""Tasks a statement. 2,000 at once would hold the event loop; between statements it has its turn."""
 
 BAD_INPUT = Reason(
     "bad-task-input",
@@ -48,29 +51,42 @@ def create(  # noqa: PLR0913 - where the tasks stand
     `task_id` and `gathers` are a single `then`'s: its reserved id and the barrier whose results it gets. `bell` False
     is for a `then` that the same transaction claims. Raises Permanent as `checked` does.
     """
-    kinds = [checked(task) for task in tasks]
-    written = sql.rows(
-        sql.NEW_TASKS,
-        {
-            "job": job,
-            "id": task_id,
-            "state": state.value,
-            "barrier": barrier,
-            "position": position,
-            "gathers": gathers,
-            "bell": bell,
-            "hold": outbox.hold_seconds(),
-            "kinds": [kind.name for kind in kinds],
-            "versions": [kind.version for kind in kinds],
-            "queues": [kind.queue.value for kind in kinds],
-            "urgencies": [URGENCY[kind.urgency] for kind in kinds],
-            "inputs": [json.dumps(task.input, ensure_ascii=False) for task in tasks],
-            "max_failures": [kind.max_failures for kind in kinds],
-            "max_crashes": [kind.max_crashes for kind in kinds],
-            "max_seconds": [kind.max_seconds for kind in kinds],
-        },
+    outbox.ring(
+        [
+            row
+            for first in range(0, len(tasks), BATCH)
+            for row in sql.rows(
+                sql.NEW_TASKS,
+                {
+                    **_columns(tasks[first : first + BATCH]),
+                    "job": job,
+                    "id": task_id,
+                    "state": state.value,
+                    "barrier": barrier,
+                    "position": position + first,
+                    "ordinal": first,
+                    "gathers": gathers,
+                    "bell": bell,
+                    "hold": outbox.hold_seconds(),
+                },
+            )
+        ]
     )
-    outbox.ring(written)
+
+
+def _columns(tasks: Sequence[NewTask]) -> dict[str, list[Any]]:
+    """One array a column, for the statement that writes them all."""
+    kinds = [checked(task) for task in tasks]
+    return {
+        "kinds": [kind.name for kind in kinds],
+        "versions": [kind.version for kind in kinds],
+        "queues": [kind.queue.value for kind in kinds],
+        "urgencies": [URGENCY[kind.urgency] for kind in kinds],
+        "inputs": [json.dumps(task.input, ensure_ascii=False) for task in tasks],
+        "max_failures": [kind.max_failures for kind in kinds],
+        "max_crashes": [kind.max_crashes for kind in kinds],
+        "max_seconds": [kind.max_seconds for kind in kinds],
+    }
 
 
 def new_barrier(job: UUID, total: int, *, has_then: bool, place: tuple[int | None, int]) -> tuple[int, int | None]:

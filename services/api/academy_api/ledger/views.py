@@ -20,8 +20,8 @@ from academy_core.ledger import ClaimRequest, CompleteRequest, FailRequest, Hear
 
 M = TypeVar("M", bound=BaseModel)
 
-MAX_BODY_BYTES = 16 * 1024 * 1024
-"""2,000 children with 8 KB of input each."""
+MAX_BODY_BYTES = 8 * 1024 * 1024
+"""2,000 children with 4 KB of input each; what is larger would hold the event loop while it is parsed."""
 
 BAD_BODY = Reason(
     "bad-request-body",
