@@ -25,12 +25,12 @@ KINDS = {"queues": "Queue", "buckets": "Bucket"}
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
-def eventually(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
-    """Await a condition; its value."""
+def eventually(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS, step: float = 0.1) -> Any:
+    """Await a condition, looking every `step` seconds; its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what} within {seconds:g} s"
-        time.sleep(0.1)
+        time.sleep(step)
     return value
 
 
@@ -125,6 +125,15 @@ class Kube:
         status: dict[str, Any] = found.get("status", {})
         return status
 
+    def ready(self, namespace: str, plural: str) -> int:
+        """How many of a namespace are Ready."""
+        listed: Any = self.custom.list_namespaced_custom_object(GROUP, VERSION, namespace, plural)
+        ready = {"type": "Ready", "status": "True"}
+        return sum(
+            any(ready.items() <= one.items() for one in item.get("status", {}).get("conditions", []))
+            for item in listed["items"]
+        )
+
     def condition(self, namespace: str, plural: str, name: str, kind: str) -> tuple[str, str]:
         """Status and reason of a condition; two empty strings when there is none."""
         for one in self.status(namespace, plural, name).get("conditions", []):
@@ -199,6 +208,21 @@ class Operator:
             self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=ROOT)
         if ready:
             eventually(self.healthy, f"the operator answers its probe; see {self.log}")
+
+    def resume(self, queues: int) -> float:
+        """Start it over so many Queues; seconds until it knows them all."""
+        began = time.monotonic()
+        self.start(ready=False)
+        eventually(lambda: self._knows() >= queues, "all are known", step=0.02)
+        return time.monotonic() - began
+
+    def _knows(self) -> float:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text(errors="replace")[-2000:]
+        try:
+            return self.sample('academy_operator_resources{kind="Queue"}')
+        except httpx.HTTPError:
+            return -1.0
 
     def healthy(self) -> bool:
         """Whether the probe answers."""

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from academy_operator.fake_cluster import FakeCluster
-from academy_operator.model import GROUP, VERSION, Clock, resource_of
+from academy_operator.model import FINALIZER, GROUP, VERSION, Clock, cleans_up, resource_of
 from academy_operator.providers.fake_buckets import FakeBuckets
 from academy_operator.providers.fake_queues import FakeQueues
 from academy_operator.reconciler import Reconciler, Timing
@@ -80,6 +80,7 @@ def body_of(kind: str, plural: str, name: str, spec: Mapping[str, Any], **meta: 
             "name": name,
             "namespace": "academy",
             "uid": f"uid-{next(_uids):06d}",
+            "resourceVersion": "1",
             "generation": 1,
             "creationTimestamp": "2026-11-23T09:00:00Z",
             **meta,
@@ -94,7 +95,6 @@ class World:
 
     hands: Hands = field(default_factory=Hands)
     cluster: FakeCluster = field(default_factory=FakeCluster)
-    bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
     queues: FakeQueues = field(init=False)
     buckets: FakeBuckets = field(default_factory=FakeBuckets)
     reconciler: Reconciler = field(init=False)
@@ -115,13 +115,12 @@ class World:
         """A new operator process: all it remembers is what the cluster holds."""
         rng = random.Random(1)  # noqa: S311  (jitter)
         self.reconciler = Reconciler(self.kinds(), self.cluster, self.hands.clock(), Timing(), rng)
-        for uid in self.bodies:
-            self._show(uid)
+        self.reconciler.refresh()
 
     def add(self, body: dict[str, Any]) -> str:
         """Somebody creates a resource."""
         uid = str(body["metadata"]["uid"])
-        self.bodies[uid] = body
+        self.cluster.bodies[uid] = body
         self.cluster.statuses.setdefault(uid, dict(body.get("status", {})))
         self._show(uid)
         return uid
@@ -138,19 +137,19 @@ class World:
 
     def edit(self, uid: str, **spec: Any) -> None:
         """Somebody changes a spec."""
-        body = self.bodies[uid]
+        body = self.cluster.bodies[uid]
         body["spec"] |= spec
         body["metadata"]["generation"] += 1
         self._show(uid)
 
     def mark_deleted(self, uid: str) -> None:
         """Somebody deletes a resource that has a finalizer."""
-        self.bodies[uid]["metadata"]["deletionTimestamp"] = self.hands.moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.cluster.bodies[uid]["metadata"]["deletionTimestamp"] = self.hands.moment.strftime("%Y-%m-%dT%H:%M:%SZ")
         self._show(uid)
 
     def remove(self, uid: str) -> None:
         """A resource is gone."""
-        del self.bodies[uid]
+        del self.cluster.bodies[uid]
         del self.cluster.statuses[uid]
         self.reconciler.forget(uid)
 
@@ -173,7 +172,12 @@ class World:
                     self.reconciler.visit(track.resource.uid)
 
     def _show(self, uid: str) -> None:
-        body = {**self.bodies[uid], "status": self.cluster.statuses[uid]}
+        """The watch tells; kopf has seen to the finalizer."""
+        body = {**self.cluster.bodies[uid], "status": self.cluster.statuses[uid]}
+        meta = body["metadata"]
+        meta["resourceVersion"] = str(int(meta["resourceVersion"]) + 1)
+        if "deletionTimestamp" not in meta:
+            meta["finalizers"] = [FINALIZER] if cleans_up(body["spec"]) else []
         plural = {"Queue": "queues", "Bucket": "buckets"}[body["kind"]]
         self.reconciler.remember(resource_of(body["kind"], plural, body))
 

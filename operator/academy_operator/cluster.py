@@ -1,7 +1,7 @@
 """What the operator itself writes to the kube-apiserver (status, ConfigMaps, Events), and the Secrets it reads."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -10,10 +10,12 @@ from typing import Any, Protocol, cast
 import urllib3
 from kubernetes import client, config
 
-from academy_operator.errors import ClusterFault, NamespaceTerminating, ResourceGone
-from academy_operator.model import GROUP, VERSION, Json, Resource, format_time
+from academy_operator.errors import ClusterFault, Forbidden, NamespaceTerminating, ResourceGone
+from academy_operator.model import GROUP, VERSION, Json, Resource, format_time, resource_of
 
 API_VERSION = f"{GROUP}/{VERSION}"
+PAGE = 500
+"""Objects listed in one answer."""
 JSON_PATCH = "application/json-patch+json"
 TIMEOUTS = (5, 20)
 """Seconds to connect and to answer."""
@@ -23,8 +25,15 @@ COMPONENT = "academy-operator"
 class Cluster(Protocol):
     """The kube-apiserver as the reconciler sees it. Calls may raise ClusterFault."""
 
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """What is served."""
+
     def write_status(self, resource: Resource, status: Json) -> None:
         """Replace the status of that very object. Raises ResourceGone when it is another of its name, or none."""
+
+    def list(self, kind: str, plural: str, namespace: str) -> Iterable[Resource]:
+        """The custom resources of a kind in a namespace. Raises Forbidden."""
 
     def ensure_config_map(self, resource: Resource, name: str, data: Mapping[str, str]) -> bool:
         """A ConfigMap owned by the resource; written only when it differs. False when it is somebody else's."""
@@ -104,6 +113,8 @@ class KubernetesCluster:
     core: Any
     """client.CoreV1Api: its types ask for models where plain JSON does."""
     custom: client.CustomObjectsApi
+    namespaces: tuple[str, ...]
+    """What is served."""
 
     def write_status(self, resource: Resource, status: Json) -> None:
         """See Cluster. A JSON patch that tests the uid; a uid in a merge patch is not looked at under /status."""
@@ -126,6 +137,21 @@ class KubernetesCluster:
             if _status(error) == HTTPStatus.NOT_FOUND or _is_test_failed(error):
                 raise ResourceGone(f"{resource.label} ({resource.uid}) is gone") from error
             raise _fault("write status", resource.label, error) from error
+
+    def list(self, kind: str, plural: str, namespace: str) -> Iterator[Resource]:
+        """See Cluster. Page by page, all of one moment."""
+        token = ""
+        while True:
+            try:
+                page: Any = self.custom.list_namespaced_custom_object(
+                    GROUP, VERSION, namespace, plural, limit=PAGE, _continue=token, _request_timeout=TIMEOUTS
+                )
+            except (client.ApiException, urllib3.exceptions.HTTPError) as error:
+                raise _fault("list", f"{plural} in {namespace}", error) from error
+            yield from (resource_of(kind, plural, item) for item in page["items"])
+            token = page["metadata"].get("continue", "")
+            if not token:
+                return
 
     def ensure_config_map(self, resource: Resource, name: str, data: Mapping[str, str]) -> bool:
         """See Cluster. Replacing carries the resourceVersion read, so that a concurrent change is never lost."""
@@ -178,7 +204,7 @@ class KubernetesCluster:
         return cast("dict[str, Any]", self.core.api_client.sanitize_for_serialization(found))
 
 
-def connect() -> KubernetesCluster:
+def connect(namespaces: tuple[str, ...]) -> KubernetesCluster:
     """As the pod's service account, or as the kubeconfig says."""
     try:
         config.load_incluster_config()  # type: ignore[no-untyped-call]
@@ -186,7 +212,7 @@ def connect() -> KubernetesCluster:
         config.load_kube_config()  # type: ignore[no-untyped-call]
     api = client.ApiClient()
     api.configuration.retries = False
-    return KubernetesCluster(client.CoreV1Api(api), client.CustomObjectsApi(api))
+    return KubernetesCluster(client.CoreV1Api(api), client.CustomObjectsApi(api), namespaces)
 
 
 def _status(error: Exception) -> int | None:
@@ -210,4 +236,5 @@ def _is_test_failed(error: Exception) -> bool:
 def _fault(what: str, where: str, error: Exception) -> ClusterFault:
     """Without the answer's headers and body, which may say more than a log should keep."""
     status = _status(error)
-    return ClusterFault(f"cannot {what} of {where}: {status or type(error).__name__}")
+    kind = Forbidden if status == HTTPStatus.FORBIDDEN else ClusterFault
+    return kind(f"cannot {what} of {where}: {status or type(error).__name__}")

@@ -71,6 +71,10 @@ class ClusterFault(Retryable):
     """The kube-apiserver did not do what was asked; the same call may succeed later."""
 
 
+class Forbidden(ClusterFault):
+    """The operator may not do this in that namespace."""
+
+
 class ResourceGone(AcademyError):
     """The custom resource is no longer there, or another one of its name is: forget it."""
 

@@ -1,14 +1,14 @@
 """The kube-apiserver in memory, beside the real client and under the same contract tests."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from academy_operator.cluster import belongs, config_map_body, event_body
 from academy_operator.errors import NamespaceTerminating, ResourceGone
-from academy_operator.model import Json, Resource
+from academy_operator.model import Json, Resource, resource_of
 
 
 def no_fault(_moment: str) -> None:
@@ -19,8 +19,11 @@ def no_fault(_moment: str) -> None:
 class FakeCluster:
     """Cluster in memory. `patches` counts status writes."""
 
+    namespaces: tuple[str, ...] = ("academy",)
     statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By uid; a uid that is not here is a resource that is gone."""
+    bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Custom resources without their status, by uid."""
     config_maps: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     secrets: dict[tuple[str, str], Mapping[str, bytes]] = field(default_factory=dict)
     events: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -37,6 +40,15 @@ class FakeCluster:
         self.patches.append(copy.deepcopy(dict(status)))
         self.statuses[resource.uid] = copy.deepcopy(dict(status))
         self.fault("after write_status")
+
+    def list(self, kind: str, plural: str, namespace: str) -> Iterable[Resource]:
+        """See Cluster."""
+        self.fault("before list")
+        return [
+            resource_of(kind, plural, {**body, "status": self.statuses[uid]})
+            for uid, body in self.bodies.items()
+            if (body["kind"], body["metadata"]["namespace"]) == (kind, namespace)
+        ]
 
     def ensure_config_map(self, resource: Resource, name: str, data: Mapping[str, str]) -> bool:
         """See Cluster."""

@@ -1,19 +1,21 @@
 """Composition root and the border to kopf: `kopf run -m academy_operator --standalone -n NAMESPACE --liveness=...`.
 
-kopf watches, guarantees that every resource is known before the first is handled (the index), and drives deletions with
-its finalizer. Everything else is the reconciler's, in threads.
+kopf watches and drives deletions with its finalizer. What to do when is the sweep's, how the reconciler's, in threads:
+kopf keeps no handler state of a living resource. The sweep lists everything by itself, at the start and every five
+minutes: kopf's own way to wait for a listing (an index) costs the square of the number of resources.
 """
 
 import asyncio
-import functools
 import logging
 import random
+import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import click
 import kopf
 import prometheus_client
 
@@ -29,7 +31,11 @@ from academy_operator.sweep import STUCK_SECONDS, Sweep
 
 KINDS = {"queues": "Queue", "buckets": "Bucket"}
 """Plural → kind of what is watched."""
+NAMESPACE = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+"""RFC 1123 label."""
 THREADS = 32
+LISTED_SECONDS = 20.0
+"""How long a deletion waits for the first listing before it is tried again."""
 
 
 @dataclass(slots=True)
@@ -61,7 +67,8 @@ def build(settings: core_settings.OperatorSettings, api: cluster.Cluster, clock:
         BucketKind(settings.OPERATOR_CLUSTER_ID, connections.buckets),
     ]
     timing = Timing(settings.OPERATOR_COUNT_SECONDS, settings.OPERATOR_DRIFT_SECONDS, settings.OPERATOR_RELEASE_SECONDS)
-    reconciler = Reconciler(kinds, api, clock, timing, random.Random())  # noqa: S311  (jitter, not secrecy)
+    rng = random.Random()  # noqa: S311  (jitter, not secrecy)
+    reconciler = Reconciler(kinds, api, clock, timing, rng)
     sweep = Sweep(reconciler, pool, clock, settings.OPERATOR_SWEEP_PER_SECOND, stopping)
     return Running(reconciler, sweep, pool)
 
@@ -80,7 +87,31 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.scanning.disabled = True
     settings.persistence.finalizer = FINALIZER
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP, key="last-handled")
+    settings.persistence.diffbase_storage = NoDiffBase()
+
+
+class NoDiffBase(kopf.DiffBaseStorage):
+    """Nothing is kept to compare a spec with: metadata.generation says that it changed."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Every object looks the same."""
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence:
+        """And has been seen."""
+        return kopf.BodyEssence()
+
+    def store(self, **_: Any) -> None:
+        """So there is nothing to store."""
+
+
+def served() -> tuple[str, ...]:
+    """The namespaces that kopf's command line names. Raises PermanentError when it names none, or a pattern."""
+    context = click.get_current_context(silent=True)
+    names: tuple[str, ...] = tuple(context.params["namespaces"]) if context else ()
+    if not names or any(not re.fullmatch(NAMESPACE, name) for name in names):
+        raise kopf.PermanentError(f"name each namespace with --namespace, no patterns (given: {', '.join(names)})")
+    return names
 
 
 @kopf.on.startup()
@@ -90,7 +121,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     loaded = core_settings.load(core_settings.OperatorSettings)
     core_log.configure(loaded)
     logging.getLogger("kopf").setLevel(logging.WARNING)  # it narrates every event of every object
-    running = build(loaded, cluster.connect(), Clock())
+    running = build(loaded, cluster.connect(served()), Clock())
     memo.running = running
     if loaded.OPERATOR_METRICS_PORT:
         prometheus_client.start_http_server(loaded.OPERATOR_METRICS_PORT)
@@ -114,13 +145,20 @@ async def sweeping(memo: kopf.Memo, **_: Any) -> float:
     return round(float(lag), 1)
 
 
-async def _in_pool(memo: kopf.Memo, call: Callable[..., Any], *args: Any) -> Any:
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(memo.running.pool, functools.partial(call, *args))
+def _is_news(event: kopf.RawEvent, uid: str, memo: kopf.Memo, **_: Any) -> bool:
+    """Not what our own listing has shown already."""
+    version = event["object"]["metadata"]["resourceVersion"]
+    return event["type"] == "DELETED" or not memo.running.reconciler.knows(uid, int(version))
 
 
-def _resource(plural: str, body: Mapping[str, Any]) -> model.Resource:
-    return model.resource_of(KINDS[plural], plural, body)
+@kopf.on.event(GROUP, VERSION, kopf.EVERYTHING, when=_is_news)
+async def seen(event: kopf.RawEvent, uid: str, resource: kopf.Resource, memo: kopf.Memo, **_: Any) -> None:
+    """Remember what the watch shows, forget what is gone."""
+    running: Running = memo.running
+    if event["type"] == "DELETED":
+        running.reconciler.forget(uid)
+    elif running.reconciler.remember(model.resource_of(KINDS[resource.plural], resource.plural, event["object"])):
+        running.sweep.wake()
 
 
 def _deletes(spec: Mapping[str, Any], **_: Any) -> bool:
@@ -128,33 +166,17 @@ def _deletes(spec: Mapping[str, Any], **_: Any) -> bool:
     return model.cleans_up(spec)
 
 
-@kopf.index(GROUP, VERSION, kopf.EVERYTHING)
-async def known(body: kopf.Body, resource: kopf.Resource, memo: kopf.Memo, **_: Any) -> None:
-    """Every resource is remembered before any is handled: rivals are known from the start."""
-    memo.running.reconciler.remember(_resource(resource.plural, body))
-
-
-@kopf.on.create(GROUP, VERSION, kopf.EVERYTHING)
-@kopf.on.resume(GROUP, VERSION, kopf.EVERYTHING)
-@kopf.on.update(GROUP, VERSION, kopf.EVERYTHING, field="spec")
-async def changed(uid: str, memo: kopf.Memo, **_: Any) -> None:
-    """A full pass. It reports by itself and never raises for what a provider does."""
-    await _in_pool(memo, memo.running.reconciler.reconcile, uid)
-
-
 @kopf.on.delete(GROUP, VERSION, kopf.EVERYTHING, when=_deletes)
 async def deleted(uid: str, memo: kopf.Memo, **_: Any) -> None:
     """Delete, and keep the finalizer until that is done or given up."""
-    outcome: Wait | None = await _in_pool(memo, memo.running.reconciler.delete, uid)
+    running: Running = memo.running
+    outcome = await asyncio.get_running_loop().run_in_executor(running.pool, _delete, running, uid)
     if outcome is not None:
         raise kopf.TemporaryError(outcome.why, delay=outcome.seconds)
 
 
-def _is_gone(event: kopf.RawEvent, **_: Any) -> bool:
-    return event["type"] == "DELETED"
-
-
-@kopf.on.event(GROUP, VERSION, kopf.EVERYTHING, when=_is_gone)
-async def gone(uid: str, memo: kopf.Memo, **_: Any) -> None:
-    """Forget what no longer exists."""
-    memo.running.reconciler.forget(uid)
+def _delete(running: Running, uid: str) -> Wait | None:
+    """In a thread: the first listing may not be through yet."""
+    if not running.sweep.listed.wait(LISTED_SECONDS):
+        return Wait(1.0, "not everything is listed yet")
+    return running.reconciler.delete(uid)

@@ -6,6 +6,7 @@ RECONCILES = Counter("academy_operator_reconciles_total", "Full passes over a re
 PROVIDER_CALLS = Counter("academy_operator_provider_calls_total", "Calls to a provider.", ["operation", "result"])
 STATUS_WRITES = Counter("academy_operator_status_writes_total", "PATCHes of a status.", ["kind"])
 RELEASED = Counter("academy_operator_released_total", "Resources let go with something left behind.", ["kind"])
+RESOURCES = Gauge("academy_operator_resources", "Resources that are known.", ["kind"])
 LAST_SWEEP = Gauge("academy_operator_last_sweep_timestamp_seconds", "When the sweep last went round.")
 LAST_SYNC = Gauge(
     "academy_operator_last_sync_timestamp_seconds", "Last pass without a fault.", ["kind", "namespace", "name"]
@@ -39,6 +40,7 @@ def forget_queue(namespace: str, name: str) -> None:
     show_age(namespace, name, None)
 
 
-def forget_sync(kind: str, namespace: str, name: str) -> None:
+def forget_resource(kind: str, namespace: str, name: str) -> None:
     """The resource is gone."""
+    RESOURCES.labels(kind).dec()
     _show(LAST_SYNC, (kind, namespace, name), None)

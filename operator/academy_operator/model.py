@@ -25,10 +25,14 @@ class Resource:
     namespace: str
     name: str
     uid: str
+    version: int
+    """metadata.resourceVersion: of two pictures of one object the greater is the later (Kubernetes KEP-5504)."""
     generation: int
     created: str
     """metadata.creationTimestamp, RFC 3339: sorts by age."""
     deleted_at: datetime | None
+    guarded: bool
+    """Whether it carries our finalizer: it cannot go away before what it stands for is dealt with."""
     spec: Json
     status: Json
 
@@ -68,9 +72,11 @@ def resource_of(kind: str, plural: str, body: Json) -> Resource:
         namespace=meta["namespace"],
         name=meta["name"],
         uid=meta["uid"],
+        version=int(meta.get("resourceVersion", 0)),
         generation=int(meta.get("generation", 1)),
         created=meta["creationTimestamp"],
         deleted_at=parse_time(deleted) if deleted else None,
+        guarded=FINALIZER in (meta.get("finalizers") or ()),
         spec=plain(body.get("spec") or {}),
         status=plain(body.get("status") or {}),
     )

@@ -5,6 +5,7 @@ never raises for what a provider does: a fault becomes a condition and an earlie
 sweep (sweep.py) and kopf's handlers (main.py) call it from threads; one lock a resource keeps passes apart.
 """
 
+import itertools
 import random
 import threading
 from collections.abc import Iterable, Mapping
@@ -18,11 +19,14 @@ from academy_core.errors import Retryable
 from academy_operator import backoff, conditions, metrics
 from academy_operator.cluster import Cluster
 from academy_operator.conditions import Condition
-from academy_operator.errors import ClusterFault, NamespaceTerminating, ProviderFault, Refused, ResourceGone
+from academy_operator.errors import ClusterFault, Forbidden, NamespaceTerminating, ProviderFault, Refused, ResourceGone
 from academy_operator.model import Clock, Json, Resource, parse_time
 from academy_operator.resources.base import Kind, Outcome, Verdict
 
 log = structlog.get_logger()
+
+AT_ONCE = float("-inf")
+"""Due before everything that is due by the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Track:
     resource: Resource
     status: dict[str, Any]
     lock: threading.Lock = field(default_factory=threading.Lock)
+    claims: frozenset[str] = frozenset()
+    """Provider-side names it speaks for."""
     failures: int = 0
     next_pass: float = 0.0
     next_count: float = 0.0
@@ -82,11 +88,17 @@ class Reconciler:
         self._tracks: dict[str, Track] = {}
         self._claims: dict[str, dict[str, Track]] = {}
         self._guard = threading.Lock()
+        self._gone: set[str] = set()
+        """Deleted since the last listing began."""
 
     # What the cluster tells
 
-    def remember(self, resource: Resource) -> None:
-        """A resource as last seen by the watch. The status is taken once: afterwards the operator alone writes it."""
+    def remember(self, resource: Resource) -> bool:
+        """A resource as the cluster shows it; whether it wants a pass at once. An older picture changes nothing.
+
+        The status is taken once: afterwards the operator alone writes it. What was left at rest waits for the sweep,
+        so that a restart asks the provider no more than any other five minutes do.
+        """
         with self._guard:
             track = self._tracks.get(resource.uid)
             if track is None:
@@ -94,25 +106,59 @@ class Reconciler:
                 now = self._clock.monotonic()
                 track.next_pass = now + self._timing.drift * self._rng.random()
                 track.next_count = now + self._timing.count * self._rng.random()
-                for claim in self._claims_of(resource):
-                    self._claims.setdefault(claim, {})[resource.uid] = track
+                urgent = not _is_at_rest(resource)
+                metrics.RESOURCES.labels(resource.kind).inc()
+            else:
+                seen = track.resource
+                if seen.version > resource.version:
+                    return False
+                urgent = (seen.generation, seen.guarded) != (resource.generation, resource.guarded)
+            self._claim(track, self._kinds[resource.kind].claims(resource))
             track.resource = resource
+            if urgent:
+                track.next_pass = AT_ONCE
+        return urgent
 
     def forget(self, uid: str) -> None:
         """The resource is gone; those that waited for its name get their turn."""
         with self._guard:
+            self._gone.add(uid)
             track = self._tracks.pop(uid, None)
             if track is None:
                 return
             resource = track.resource
-            claims = self._claims_of(resource)
-            for claim in claims:
-                self._claims[claim].pop(uid)
-            waiting = self._claiming(claims)
+            waiting = [other for other in self._claiming(track.claims) if other is not track]
+            self._claim(track, frozenset())
         self._kinds[resource.kind].forget(resource)
-        metrics.forget_sync(resource.kind, resource.namespace, resource.name)
+        metrics.forget_resource(resource.kind, resource.namespace, resource.name)
         for other in waiting:
-            other.next_pass = self._clock.monotonic()
+            other.next_pass = AT_ONCE
+
+    def refresh(self) -> None:
+        """List everything: what is there, and what went while a watch was cut off. Raises ClusterFault.
+
+        A namespace that may not be read (its RoleBinding is gone, or not there yet) does not hold up the others.
+        """
+        with self._guard:
+            known = [track.resource for track in self._tracks.values()]
+            self._gone.clear()
+        for kind, namespace in itertools.product(self._kinds.values(), self._cluster.namespaces):
+            try:
+                listed = {one.uid: one for one in self._cluster.list(kind.kind, kind.plural, namespace)}
+            except Forbidden as fault:
+                log.warning("not served", namespace=namespace, plural=kind.plural, why=str(fault))
+                continue
+            for uid, resource in listed.items():
+                if uid not in self._gone:
+                    self.remember(resource)
+            for one in known:
+                if (one.kind, one.namespace) == (kind.kind, namespace) and one.uid not in listed:
+                    self.forget(one.uid)
+
+    def knows(self, uid: str, version: int) -> bool:
+        """Whether this very picture of a resource is known."""
+        track = self._tracks.get(uid)
+        return track is not None and track.resource.version == version
 
     # What the sweep asks
 
@@ -149,9 +195,9 @@ class Reconciler:
             return
         with track.lock:
             resource = track.resource
-            if resource.deleted_at is not None:
-                return
             track.next_pass = self._clock.monotonic() + self._timing.drift
+            if resource.deleted_at is not None or (resource.cleans_up and not resource.guarded):
+                return  # the second: nothing is made before the finalizer that will unmake it
             try:
                 self._report(track, resource, *self._pass(track, resource))
             except ResourceGone:
@@ -307,13 +353,21 @@ class Reconciler:
     def _senior_rival(self, resource: Resource) -> Resource | None:
         """The oldest other resource that claims one of this one's names."""
         with self._guard:
-            claiming = [track.resource for track in self._claiming(self._claims_of(resource))]
+            claiming = [track.resource for track in self._claiming(self._kinds[resource.kind].claims(resource))]
         elders = [other for other in claiming if other.seniority < resource.seniority]
         return min(elders, key=lambda elder: elder.seniority, default=None)
 
-    def _claims_of(self, resource: Resource) -> frozenset[str]:
-        """Fixed for a resource's life: what they are made of is immutable."""
-        return self._kinds[resource.kind].claims(resource)
+    def _claim(self, track: Track, claims: frozenset[str]) -> None:
+        """Claim these names and no others."""
+        uid = track.resource.uid
+        for lost in track.claims - claims:
+            holders = self._claims[lost]
+            del holders[uid]
+            if not holders:
+                del self._claims[lost]
+        for won in claims - track.claims:
+            self._claims.setdefault(won, {})[uid] = track
+        track.claims = claims
 
     def _claiming(self, claims: frozenset[str]) -> list[Track]:
         return [track for claim in claims for track in self._claims.get(claim, {}).values()]
@@ -400,6 +454,13 @@ class _Committer:
 
     def __call__(self, fields: Json) -> None:
         self.reconciler.commit(self.track, fields)
+
+
+def _is_at_rest(resource: Resource) -> bool:
+    """Whether its status says that this very spec was reached."""
+    synced = conditions.find(resource.status.get("conditions") or (), conditions.SYNCED)
+    reached = synced is not None and synced.get("status") == "True"
+    return reached and resource.status.get("observedGeneration") == resource.generation
 
 
 def _condition(kind: str, verdict: Verdict) -> Condition:

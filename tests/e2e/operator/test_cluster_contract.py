@@ -8,8 +8,9 @@ import pytest
 from kubernetes import client, config
 from operator_e2e import Kube
 
+from academy_operator import cluster as cluster_module
 from academy_operator.cluster import Cluster, KubernetesCluster
-from academy_operator.errors import ClusterFault, NamespaceTerminating, ResourceGone
+from academy_operator.errors import ClusterFault, Forbidden, NamespaceTerminating, ResourceGone
 from academy_operator.fake_cluster import FakeCluster
 from academy_operator.model import Resource, resource_of
 
@@ -31,16 +32,17 @@ class Side:
         assert isinstance(self.cluster, FakeCluster)
         self._count += 1
         uid = f"uid-{self._count}"
-        self.cluster.statuses[uid] = {}
         meta = {"namespace": self.namespace, "name": name, "uid": uid, "creationTimestamp": "2026-11-24T00:00:00Z"}
-        return resource_of("Queue", "queues", {"metadata": meta})
+        body = {"kind": "Queue", "metadata": meta}
+        self.cluster.statuses[uid], self.cluster.bodies[uid] = {}, body
+        return resource_of("Queue", "queues", body)
 
     def remove(self, resource: Resource) -> None:
         if self.kube is not None:
             self.kube.delete(self.namespace, "queues", resource.name)
         else:
             assert isinstance(self.cluster, FakeCluster)
-            del self.cluster.statuses[resource.uid]
+            del self.cluster.statuses[resource.uid], self.cluster.bodies[resource.uid]
 
     def status(self, resource: Resource) -> dict[str, Any]:
         if self.kube is not None:
@@ -57,8 +59,29 @@ def side(request: pytest.FixtureRequest) -> Side:
     kube: Kube = request.getfixturevalue("kube")
     kubeconfigs: dict[str, Path] = request.getfixturevalue("kubeconfigs")
     api: client.ApiClient = config.new_client_from_config(str(kubeconfigs["operator"]))  # type: ignore[no-untyped-call]
-    real = KubernetesCluster(client.CoreV1Api(api), client.CustomObjectsApi(api))
-    return Side(real, kube, request.getfixturevalue("namespace"))
+    namespace: str = request.getfixturevalue("namespace")
+    real = KubernetesCluster(client.CoreV1Api(api), client.CustomObjectsApi(api), (namespace,))
+    return Side(real, kube, namespace)
+
+
+def test_all_are_listed_over_several_pages(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_module, "PAGE", 2)
+    made = [side.make(f"academy-{number}") for number in range(5)]
+    side.cluster.write_status(made[0], {"depth": 3})
+    listed = {one.uid: one for one in side.cluster.list("Queue", "queues", side.namespace)}
+    assert listed.keys() == {one.uid for one in made}
+    assert listed[made[0].uid].status == {"depth": 3}
+    assert list(side.cluster.list("Bucket", "buckets", side.namespace)) == []
+    side.remove(made[1])
+    assert made[1].uid not in {one.uid for one in side.cluster.list("Queue", "queues", side.namespace)}
+
+
+@pytest.mark.usefixtures("kube")
+def test_a_namespace_without_rights_is_forbidden(kubeconfigs: dict[str, Path]) -> None:
+    api: client.ApiClient = config.new_client_from_config(str(kubeconfigs["operator"]))  # type: ignore[no-untyped-call]
+    real = KubernetesCluster(client.CoreV1Api(api), client.CustomObjectsApi(api), ())
+    with pytest.raises(Forbidden):
+        list(real.list("Queue", "queues", "default"))
 
 
 def test_status_is_replaced(side: Side) -> None:
@@ -120,7 +143,7 @@ def test_a_status_that_the_schema_refuses_is_a_fault_and_not_a_resource_that_is_
     kube: Kube, kubeconfigs: dict[str, Path], namespace: str
 ) -> None:
     api: client.ApiClient = config.new_client_from_config(str(kubeconfigs["operator"]))  # type: ignore[no-untyped-call]
-    real = KubernetesCluster(client.CoreV1Api(api), client.CustomObjectsApi(api))
+    real = KubernetesCluster(client.CoreV1Api(api), client.CustomObjectsApi(api), (namespace,))
     resource = resource_of("Queue", "queues", kube.create(namespace, "queues", "academy-a", {}))
     with pytest.raises(ClusterFault):
         real.write_status(resource, {"depth": "three"})

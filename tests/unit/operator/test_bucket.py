@@ -56,7 +56,7 @@ def test_any_spec_settles_and_a_second_pass_writes_nothing(before: dict[str, Any
     uid = world.bucket("academy-video", **before)
     world.reconciler.reconcile(uid)
     assert world.condition(uid, "Ready") == ("True", "Available")
-    world.bodies[uid]["spec"] = body_of("Bucket", "buckets", "academy-video", after)["spec"]
+    world.cluster.bodies[uid]["spec"] = body_of("Bucket", "buckets", "academy-video", after)["spec"]
     world.edit(uid)
     world.reconciler.reconcile(uid)
     written = (len(world.buckets.writes()), len(world.cluster.patches))

@@ -53,7 +53,7 @@ def test_any_spec_settles_and_a_second_pass_writes_nothing(before: dict[str, Any
     uid = world.queue("video", **before)
     world.reconciler.reconcile(uid)
     assert world.condition(uid, "Ready") == ("True", "Available")
-    world.bodies[uid]["spec"] = body_of("Queue", "queues", "video", after)["spec"]
+    world.cluster.bodies[uid]["spec"] = body_of("Queue", "queues", "video", after)["spec"]
     world.edit(uid)
     world.reconciler.reconcile(uid)
     assert world.condition(uid, "Synced") == ("True", "UpToDate")

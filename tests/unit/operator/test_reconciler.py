@@ -1,14 +1,17 @@
 """The generic reconciler over the Queue kind and fakes: ownership, status, faults, deletion."""
 
+import copy
 from collections import Counter
 from typing import Any
 
 import pytest
 from operator_support import World
 
-from academy_operator.errors import AccessDenied, ProviderFault, Throttled
+from academy_operator.errors import AccessDenied, Forbidden, ProviderFault, Throttled
+from academy_operator.fake_cluster import FakeCluster
+from academy_operator.model import FINALIZER, Resource, resource_of
 from academy_operator.providers.fake_queues import FakeQueues
-from academy_operator.reconciler import Wait
+from academy_operator.reconciler import AT_ONCE, Wait
 from academy_operator.resources.queue import desired
 
 
@@ -46,6 +49,113 @@ def test_a_new_operator_takes_its_queue_back() -> None:
     again.reconciler.reconcile(uid)
     assert again.condition(uid, "Ready") == ("True", "Available")
     assert again.queues.writes() == []
+
+
+def due_at_once(world: World) -> list[str]:
+    return [track.resource.uid for track in world.reconciler.tracks() if world.reconciler.due_at(track) == AT_ONCE]
+
+
+def test_a_restart_visits_at_once_only_what_was_not_at_rest() -> None:
+    world = World()
+    names = ("rest", "changed", "foreign", "paused", "new")
+    foreign(world, "foreign")
+    uids = {name: world.queue(name, paused=name == "paused") for name in names}
+    for name in names[:-1]:
+        world.reconciler.reconcile(uids[name])
+    world.cluster.bodies[uids["changed"]]["metadata"]["generation"] = 2
+    world.restart()
+    assert sorted(due_at_once(world)) == sorted(uids[name] for name in names[1:])
+    world.queues.calls.clear()
+    world.sweep(305)
+    assert world.queues.calls.count("DescribeAlarms") >= 1, "the others follow within the drift period"
+
+
+def test_an_older_picture_changes_nothing() -> None:
+    world = World()
+    uid = world.queue("video")
+    world.reconciler.reconcile(uid)
+    old = copy.deepcopy(world.cluster.bodies[uid])
+    world.edit(uid, visibilityTimeout=60)
+    assert not world.reconciler.remember(resource_of("Queue", "queues", old))
+    world.reconciler.reconcile(uid)
+    assert world.queues.queues["video"].attributes["VisibilityTimeout"] == "60"
+
+
+def test_a_deletion_that_the_watch_missed_is_found_and_the_name_is_free_again() -> None:
+    world = World()
+    ghost = world.queue("video", visibilityTimeout=11)
+    world.reconciler.reconcile(ghost)
+    del world.cluster.bodies[ghost], world.cluster.statuses[ghost]
+    successor = world.queue("video", visibilityTimeout=22, meta={"creationTimestamp": "2026-11-23T11:00:00Z"})
+    world.reconciler.reconcile(successor)
+    assert world.condition(successor, "Ready") == ("False", "Conflict"), "the ghost still stands for it"
+    world.reconciler.refresh()
+    assert due_at_once(world) == [successor]
+    world.sweep(35)
+    assert world.condition(successor, "Ready") == ("True", "Available")
+    assert world.queues.queues["video"].attributes["VisibilityTimeout"] == "22"
+
+
+def test_a_namespace_that_may_not_be_read_keeps_its_resources_and_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    world.cluster.namespaces = ("away", "academy")
+    uid = world.queue("theirs", meta={"namespace": "away"})
+    ours = world.queue("ours")
+
+    def listed(_self: FakeCluster, _kind: str, _plural: str, namespace: str) -> list[Resource]:
+        if namespace == "away":
+            raise Forbidden("403")
+        return []
+
+    monkeypatch.setattr(FakeCluster, "list", listed)
+    world.reconciler.refresh()
+    assert [track.resource.uid for track in world.reconciler.tracks()] == [uid], "unknown is not gone"
+    assert ours not in due_at_once(world)
+
+
+def test_what_is_deleted_while_a_listing_is_read_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    uid = world.queue("video")
+    original = FakeCluster.list
+
+    def listed(self: FakeCluster, kind: str, plural: str, namespace: str) -> list[Resource]:
+        found = list(original(self, kind, plural, namespace))
+        world.reconciler.forget(uid)
+        return found
+
+    monkeypatch.setattr(FakeCluster, "list", listed)
+    world.reconciler.refresh()
+    assert world.reconciler.tracks() == []
+
+
+def test_nothing_is_made_before_the_finalizer_that_will_unmake_it() -> None:
+    world = World()
+    uid = world.queue("video")
+    body = world.cluster.bodies[uid]
+    body["spec"]["deletionPolicy"], body["metadata"]["resourceVersion"] = "Delete", "8"
+    world.reconciler.remember(resource_of("Queue", "queues", body))
+    world.reconciler.reconcile(uid)
+    assert world.queues.queues == {}
+    body["metadata"] |= {"finalizers": [FINALIZER], "resourceVersion": "9"}
+    assert world.reconciler.remember(resource_of("Queue", "queues", body))
+    world.reconciler.reconcile(uid)
+    assert "video" in world.queues.queues
+
+
+def test_one_name_in_two_accounts_is_two_queues() -> None:
+    world = World()
+    uids = [
+        world.queue("one", name="video", credentials={"secretName": "first"}),
+        world.queue("two", name="video", credentials={"secretName": "second"}),
+    ]
+    for uid in uids:
+        world.reconciler.reconcile(uid)
+    assert world.condition(uids[1], "Ready") == ("False", "NotOurs"), "the fake has one account: not a Conflict"
+    world.edit(uids[1], credentials={"secretName": "first"})
+    world.reconciler.reconcile(uids[1])
+    assert world.condition(uids[1], "Ready") == ("False", "Conflict")
 
 
 def test_a_foreign_queue_is_refused_and_not_touched() -> None:

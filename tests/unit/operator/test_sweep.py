@@ -3,15 +3,19 @@
 import asyncio
 import random
 import threading
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
 import kopf
 import pytest
 from operator_support import Hands, World
+from support import wait_until
 
 from academy_operator import backoff, main
+from academy_operator import sweep as sweep_module
+from academy_operator.errors import ClusterFault
+from academy_operator.model import Clock
 from academy_operator.sweep import STUCK_SECONDS, Sweep
 
 
@@ -19,10 +23,15 @@ class Inline(Executor):
     """Runs what is submitted at once, in order."""
 
     def __init__(self) -> None:
-        self.order: list[Any] = []
+        self.names: list[str] = []
+
+    @property
+    def order(self) -> list[str]:
+        """The resources visited, by uid."""
+        return [name for name in self.names if name != "refresh"]
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        self.order.append(args[0])
+        self.names.append(args[0])
         done: Future[Any] = Future()
         done.set_result(fn(*args, **kwargs))
         return done
@@ -47,6 +56,55 @@ def test_no_faster_than_the_bucket_and_earliest_due_first() -> None:
     world.hands.pass_by(1)
     assert sweep.round() == 10
     assert pool.order[10:] == uids[10:20]
+
+
+def test_what_somebody_waits_for_is_not_held_up_by_the_bucket() -> None:
+    world = World()
+    uids = [world.queue(f"academy-{number}") for number in range(30)]
+    sweep, pool = sweep_of(world, per_second=10)
+    assert sweep.round() == 30
+    assert sorted(pool.order) == sorted(uids)
+
+
+def test_nothing_is_visited_before_everything_is_listed() -> None:
+    world = World()
+    world.queue("academy-a")
+
+    def down(_moment: str) -> None:
+        raise ClusterFault("503")
+
+    world.cluster.fault = down
+    sweep, pool = sweep_of(world, per_second=10)
+    sweep.round()
+    sweep.round()
+    assert pool.names == ["refresh", "refresh"], "tried again, and nothing else"
+    assert not sweep.listed.is_set()
+    world.cluster.fault = lambda _moment: None
+    sweep.round()
+    assert sweep.listed.is_set()
+    assert len(pool.order) == 1
+
+
+def test_everything_is_listed_again_every_five_minutes() -> None:
+    world = World()
+    sweep, pool = sweep_of(world, per_second=10)
+    for _ in range(60):
+        world.hands.pass_by(10)
+        sweep.round()
+    assert pool.names.count("refresh") == 2, "at the start, and 300 s later"
+
+
+def test_it_goes_round_at_once_when_it_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_module, "ROUND_SECONDS", 600.0)
+    world = World()
+    with ThreadPoolExecutor(2) as pool:
+        sweep = Sweep(world.reconciler, pool, Clock(), 10, threading.Event())
+        sweep.start()
+        assert sweep.listed.wait(20)
+        uid = world.queue("academy-a")
+        sweep.wake()
+        wait_until(lambda: "observedGeneration" in world.status(uid), 20, "the new resource is served")
+        sweep.stop()
 
 
 def test_nothing_is_due_at_rest() -> None:

@@ -196,10 +196,15 @@ def queue_name(resource: Resource) -> str:
 
 
 def claims(resource: Resource, default_region: str) -> frozenset[str]:
-    """The provider-side names this resource speaks for: two resources with one in common are in conflict."""
+    """The provider-side names this resource speaks for: two resources with one in common are in conflict.
+
+    Credentials of its own may be of another account, where the name is another queue's.
+    """
     region = resource.spec.get("region") or default_region
+    secret = resource.spec.get("credentials", {}).get("secretName")
+    account = f"{resource.namespace}/{secret}" if secret else "own"
     name = queue_name(resource)
-    return frozenset({f"queue/{region}/{name}", f"queue/{region}/{dead_letter_name(name)}"})
+    return frozenset(f"queue/{account}/{region}/{one}" for one in (name, dead_letter_name(name)))
 
 
 def ownership_tags(owner: Owner) -> dict[str, str]:
