@@ -5,32 +5,44 @@ test can read back what every frame and sample of the output is.
 """
 
 import array
+import functools
 import math
 import os
 import random
 import shutil
-import ssl
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import unquote, urlsplit
+from typing import Any, TypeVar
 from uuid import UUID
+
+import psutil
 
 from academy_api.lectures import playlists
 from academy_core.kinds import Payload, TaskKind
 from academy_core.ledger import ClaimedTask
 from academy_core.store_fake import FakeStore
 from academy_core.tasks import Handler, Outcome, TaskContext
-from academy_core.video import ChunkResult, PlanAnswer, PlanInput, PlanResult, PublishResult, Rendition
-from academy_video import boxes, chunk, plan, tasks
+from academy_core.video import (
+    CHUNK,
+    KINDS,
+    PLAN,
+    PUBLISH,
+    ChunkInput,
+    ChunkResult,
+    PlanAnswer,
+    PlanInput,
+    PlanResult,
+    PublishInput,
+    PublishResult,
+    Rendition,
+)
+from academy_video import boxes, plan, reader, tasks
+from academy_video.tools import Tools
 
 P = TypeVar("P", bound=Payload)
 
@@ -129,75 +141,46 @@ def _sound(seconds: Fraction, beeps: Sequence[Fraction]) -> bytes:
     return samples.tobytes()
 
 
-class HttpStore(FakeStore):
-    """A FakeStore whose presigned URLs lead to a loopback server with byte ranges. Close it."""
+class WatchedStore(FakeStore):
+    """A FakeStore that notes what is read of the sources, and can hold it back."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        """`tls`: serve https with this context's certificate, as `localhost`."""
+    def __init__(self) -> None:
         super().__init__()
-        self.requests: list[str] = []
+        self.reads: list[tuple[str, int, int]] = []
+        """(key, start, end) of every range that was read."""
+        self.writes: list[str] = []
+        """Key of every object that was written, again or for the first time."""
         self.open = threading.Event()
-        """While it is not set, the server answers but sends no byte of a body."""
+        """While it is not set, a range that is asked for does not come."""
         self.open.set()
-        store = self
 
-        class Answer(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        """See ObjectStore.get_range."""
+        self.open.wait(60)
+        data = super().get_range(key, start, end)
+        self.reads.append((key, start, start + len(data)))
+        return data
 
-            def do_GET(self) -> None:
-                store.requests.append(self.path)
-                found = store.objects.get(unquote(urlsplit(self.path).path).lstrip("/"))
-                if found is None:
-                    self.send_error(HTTPStatus.NOT_FOUND)
-                    return
-                size = len(found.data)
-                asked = self.headers.get("Range", "").removeprefix("bytes=").partition("-")
-                start, end = int(asked[0] or 0), int(asked[2] or size - 1) + 1
-                if start >= size:
-                    self.send_error(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
-                    return
-                self.send_response(HTTPStatus.PARTIAL_CONTENT if asked[1] else HTTPStatus.OK)
-                self.send_header("Accept-Ranges", "bytes")
-                self.send_header("Content-Range", f"bytes {start}-{min(end, size) - 1}/{size}")
-                self.send_header("Content-Length", str(min(end, size) - start))
-                self.end_headers()
-                store.open.wait(60)
-                try:
-                    self.wfile.write(found.data[start:end])
-                except (BrokenPipeError, ConnectionResetError):  # the reader jumps elsewhere
-                    self.close_connection = True
+    def put(self, key: str, data: bytes, **words: Any) -> str:
+        """See ObjectStore.put."""
+        self.writes.append(key)
+        return super().put(key, data, **words)
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the base class
-                """Keep quiet: the requests are in `store.requests`."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self._server.daemon_threads = True
-        self._origin = f"http://127.0.0.1:{self._server.server_address[1]}"
-        if tls is not None:
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-            self._origin = f"https://localhost:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-
-    def presign_get(self, key: str, expires_seconds: int) -> str:
-        """See ObjectStore.presign_get."""
-        return f"{self._origin}/{key}?X-Amz-Signature=secret&e={expires_seconds}"
-
-    def close(self) -> None:
-        """Stop the server."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
+    def bytes_read(self) -> int:
+        """Sum of all ranges that were read so far."""
+        return sum(end - start for _, start, end in self.reads)
 
 
-@contextmanager
-def http_store(tls: ssl.SSLContext | None = None) -> Iterator[HttpStore]:
-    """An HttpStore that is closed at the end."""
-    store = HttpStore(tls)
-    try:
-        yield store
-    finally:
-        store.close()
+def children() -> list[psutil.Process]:
+    """Running children of the worker: those that read from loopback."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            if any(word.startswith("http://127.0.0.1:") for word in child.cmdline()):
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return found
 
 
 def claimed(kind: TaskKind, task_input: Payload, results: Sequence[Payload] | None = None) -> ClaimedTask:
@@ -237,15 +220,20 @@ def upload_source(store: FakeStore, path: Path) -> PlanInput:
 class Worker:
     """The handlers of a video worker over a store, callable one task at a time."""
 
-    store: HttpStore
+    store: FakeStore
     folder: Path
     rules: plan.Rules = field(default_factory=lambda: plan.Rules(segment_seconds=2, min_segments=3))
     ffmpeg: str = FFMPEG
 
     @property
-    def tools(self) -> chunk.Tools:
+    def tools(self) -> Tools:
         """What the handlers work with."""
-        return chunk.Tools(self.store, self.ffmpeg, FFPROBE, str(self.folder), uploads=4)
+        return Tools(self.store, self.blocks, self.ffmpeg, FFPROBE, str(self.folder), uploads=4)
+
+    @functools.cached_property
+    def blocks(self) -> reader.Blocks:
+        """The process's cache of what was read."""
+        return reader.Blocks(self.store)
 
     def run(self, kind: TaskKind, task_input: Payload, results: Sequence[Payload] | None = None) -> Outcome:
         """Run one task as the worker loop would."""
@@ -294,13 +282,18 @@ def as_model(model: type[P], payload: Payload) -> P:
     return model.model_validate_json(payload.model_dump_json())
 
 
-def publish(worker: Worker, source: PlanInput) -> Published:
-    """Plan, chunks and publish, in order."""
-    from academy_core.video import CHUNK, PLAN, PUBLISH, ChunkInput, PublishInput  # noqa: PLC0415
+def planned(outcome: Outcome) -> PlanResult | None:
+    """The plan, if the task was `video.plan` and made one."""
+    return outcome.result.plan if isinstance(outcome.result, PlanAnswer) else None
 
+
+def publish(worker: Worker, source: PlanInput) -> Published:
+    """Plan, chunks and publish, in order; a source that needs it is normalised first."""
     outcome = worker.run(PLAN, source)
-    made = as_model(PlanAnswer, outcome.result).plan
-    assert made is not None
+    while (made := planned(outcome)) is None:
+        (child,) = outcome.children
+        kind = next(kind for kind in KINDS if kind.name == child.kind)
+        outcome = worker.run(kind, kind.input.model_validate(child.input))
     chunks = tuple(
         as_model(ChunkResult, worker.run(CHUNK, ChunkInput.model_validate(child.input)).result)
         for child in outcome.children

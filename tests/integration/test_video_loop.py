@@ -34,7 +34,7 @@ SQS_NAME = "video"
 class Platform:
     """Ledger, queue and store, and the workers started on them."""
 
-    store: media.HttpStore
+    store: media.WatchedStore
     folder: Path
     late: timedelta = timedelta(0)
     """By how much the ledger's clock is ahead."""
@@ -84,8 +84,7 @@ class Platform:
 def platform(tmp_path: Path) -> Iterator[Platform]:
     folder = tmp_path / "worker"
     folder.mkdir()
-    with media.http_store() as store:
-        yield Platform(store, folder)
+    yield Platform(media.WatchedStore(), folder)
     assert list(folder.iterdir()) == []
 
 
@@ -154,10 +153,10 @@ def test_a_zombie_worker_costs_one_chunk_and_changes_no_byte(platform: Platform,
             with platform.worker("b", platform.handlers()):
                 wait_until(lambda: job.state != "running", 120, "the job did not end")
             before = published(platform, job)
-            puts = len(platform.store.requests)
+            writes = len(platform.store.writes)
         finally:
             awake.set()
-        wait_until(lambda: len(platform.store.requests) > puts, 60, "the zombie did not come back")
+        wait_until(lambda: len(platform.store.writes) > writes, 60, "the zombie did not come back")
     assert published(platform, job) == before
     assert sorted(attempt for kind, attempt in platform.attempts() if kind == CHUNK.name) == [1, 1, 2]
     assert sum(task.crashes for task in platform.ledger.tasks.values()) == 1

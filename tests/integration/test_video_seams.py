@@ -7,7 +7,6 @@ chunks, so that the sources are short and the borders many; nothing else differs
 import array
 import math
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -17,6 +16,7 @@ import m3u8
 import media
 import pytest
 
+from academy_core.store_fake import FakeStore
 from academy_core.video import Rung
 from academy_video import boxes, cut, ffmpeg, ladder, plan
 
@@ -45,15 +45,15 @@ class Both:
     params=[(25, "mp4", 48_000), (30, "mov", 44_100), (60, "mkv", 44_100)],
     ids=lambda param: f"{param[0]}fps-{param[1]}-{param[2]}Hz",
 )
-def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Both:
     fps, suffix, rate = request.param
     folder = tmp_path_factory.mktemp("seams")
     source = media.numbered_lecture(folder / f"source.{suffix}", Fraction(fps), SECONDS, audio_rate=rate)
-    with media.http_store() as one, media.http_store() as other:
-        chunked = media.publish(media.Worker(one, folder, CHUNKED), media.upload_source(one, source.path))
-        whole = media.publish(media.Worker(other, folder, ONE_PIECE), media.upload_source(other, source.path))
-        assert (len(chunked.chunks), len(whole.chunks)) == (4, 1)
-        yield Both(source, chunked, whole)
+    one, other = FakeStore(), FakeStore()
+    chunked = media.publish(media.Worker(one, folder, CHUNKED), media.upload_source(one, source.path))
+    whole = media.publish(media.Worker(other, folder, ONE_PIECE), media.upload_source(other, source.path))
+    assert (len(chunked.chunks), len(whole.chunks)) == (4, 1)
+    return Both(source, chunked, whole)
 
 
 def test_every_rung_has_the_same_frames_as_one_piece(both: Both) -> None:

@@ -3,12 +3,16 @@
 import base64
 import hashlib
 import io
+import ssl
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import trustme
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from hypothesis import given
 from hypothesis import strategies as st
@@ -189,3 +193,26 @@ def test_parts_are_equal_but_the_last_and_join_to_the_stream(chunks: list[bytes]
     assert b"".join(parts) == b"".join(chunks)
     assert all(len(part) == size for part in parts[:-1])
     assert len(parts[-1]) <= size
+
+
+def test_a_server_whose_certificate_nobody_vouches_for_gets_no_request() -> None:
+    asked: list[str] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        made = R2Store(settings(R2_ENDPOINT=f"https://localhost:{server.server_address[1]}"), "academy-video")
+        try:
+            with pytest.raises(StoreUnavailable, match="SSLError"):
+                made.get("a")
+            assert not asked
+        finally:
+            server.shutdown()
+            thread.join(10)

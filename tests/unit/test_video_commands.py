@@ -2,7 +2,6 @@
 
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from academy_core.video import Audio, ChunkInput, Encoding, Rung
 from academy_video import ffmpeg, ladder, plan, probe
 
-URL = "https://r2.example/academy-video/sources/a.mp4?X-Amz-Signature=secret"
+URL = "http://127.0.0.1:5000/secret"
 
 
 def encoding(rate: Fraction = Fraction(30), total: int = 3600, source_rate: int = 48_000) -> Encoding:
@@ -81,18 +80,17 @@ def test_hostile_sources_are_fenced_in() -> None:
         probe.streams_command("ffprobe", URL),
         probe.tail_command("ffprobe", URL, Fraction(0)),
     ):
-        assert after(words, "-protocol_whitelist") == "https,tls,tcp"
-        assert after(words, "-tls_verify") == "1"
-        assert Path(after(words, "-ca_file")).is_file()
+        assert after(words, "-protocol_whitelist") == "http,tcp"
         assert "hls" not in after(words, "-format_whitelist")
         assert after(words, "-max_pixels") == str(ladder.MAX_PIXELS)
         assert "-rw_timeout" in words
-    assert "http,tcp" in ffmpeg.source_options("http://127.0.0.1/a.mp4")
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "/etc/passwd", "concat:a|b", "fake://bucket/key"])
-def test_nothing_but_http_is_read(url: str) -> None:
-    with pytest.raises(ValueError, match="http"):
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "/etc/passwd", "concat:a|b", "https://r2.example/a", "http://127.0.0.10/a"]
+)
+def test_nothing_but_loopback_is_read(url: str) -> None:
+    with pytest.raises(ValueError, match="loopback"):
         ffmpeg.source_options(url)
 
 

@@ -28,9 +28,10 @@ def build(monkeypatch: pytest.MonkeyPatch, **changes: str) -> list[str]:
     return [handler.kind.name for handler in main.build(load(VideoWorkerSettings))]
 
 
-def test_it_runs_the_three_kinds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_it_runs_every_kind_of_the_pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = tmp_path / "made" / "by-the-worker"
-    assert build(monkeypatch, VIDEO_WORKER_TEMP_DIR=str(folder)) == ["video.plan", "video.chunk", "video.publish"]
+    names = build(monkeypatch, VIDEO_WORKER_TEMP_DIR=str(folder))
+    assert names == ["video.plan", "video.normalise", "video.chunk", "video.publish"]
     assert folder.is_dir()
 
 

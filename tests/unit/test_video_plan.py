@@ -27,7 +27,6 @@ VIDEO = probe.VideoStream(
     default=True,
     rotation=0,
     interlaced=False,
-    high_dynamic_range=False,
 )
 AUDIO = probe.AudioStream(index=1, codec="aac", rate=44_100, channels=2, start=Fraction(0), default=True)
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
@@ -154,6 +153,90 @@ def test_matroska_sound_is_put_back_on_its_packet_grid() -> None:
     assert (audio(MKV), audio(MP4)) == (1024, 1)
 
 
+@pytest.mark.parametrize(
+    ("tracks", "chosen"),
+    [
+        ([("eng", True), ("kor", False)], 1),
+        ([("eng", False), ("jpn", True)], 1),
+        ([("", False), ("", False)], 0),
+        ([("ko-KR", False), ("kor", True)], 1),
+        ([("kor", True), ("kor", True)], 0),
+    ],
+)
+def test_of_several_sounds_the_academys_language_comes_first_then_the_default_flag(
+    tracks: list[tuple[str, bool]], chosen: int
+) -> None:
+    sounds = tuple(
+        dataclasses.replace(AUDIO, index=1 + at, language=language, default=default)
+        for at, (language, default) in enumerate(tracks)
+    )
+    _, audio = plan.main_streams(source(audios=sounds), "ko")
+    assert audio is sounds[chosen]
+
+
+@pytest.mark.parametrize(
+    ("changed", "keys", "expected"),
+    [
+        ({}, [0, 10, 20], "direct"),
+        ({}, [0, 30], "encode"),
+        ({}, [0, 5], "encode"),  # none in the last 25 s
+        ({}, None, "copy"),
+        ({"claimed_end": None}, [0, 10, 20], "copy"),
+        ({"container": "avi"}, None, "copy"),
+        ({"container": "avi", "videos": (dataclasses.replace(VIDEO, b_frames=True),)}, None, "encode"),
+    ],
+)
+def test_a_source_is_direct_when_its_index_leads_close_to_every_chunk(
+    changed: dict[str, Any], keys: list[int] | None, expected: str
+) -> None:
+    made = source(**{"claimed_end": Fraction(30), **changed})
+    assert plan.way(made, made.videos[0], None if keys is None else list(map(Fraction, keys))) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "size"),
+    [
+        ({"sample_aspect": Fraction(1, 1000)}, (1920, 1080)),  # an error in the file
+        ({"width": 1440, "sample_aspect": Fraction(4, 3)}, (1920, 1080)),
+        ({"width": 720, "height": 576, "sample_aspect": Fraction(64, 45)}, (1024, 576)),
+        ({"width": 1440, "sample_aspect": Fraction(4, 3), "rotation": 90}, (1080, 1920)),
+    ],
+)
+def test_pictures_are_measured_as_they_are_shown(changes: dict[str, Any], size: tuple[int, int]) -> None:
+    assert plan.displayed(dataclasses.replace(VIDEO, **changes)) == size
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "bt709"),
+        ({"height": 480, "width": 640}, "bt601"),
+        ({"matrix": "smpte170m"}, "bt601"),
+        ({"matrix": "bt2020nc"}, "bt2020"),
+    ],
+)
+def test_colours_that_are_not_said_are_those_of_the_pictures_size(changes: dict[str, Any], expected: str) -> None:
+    assert plan.picture(dataclasses.replace(VIDEO, **changes)).matrix == expected
+
+
+@given(st.integers(1, 3600), st.integers(1, 20))
+def test_chunks_end_near_key_frames_and_still_tile_the_grid(seconds: int, apart: int) -> None:
+    rate = Fraction(30)
+    keys = [Fraction(at) for at in range(0, seconds, apart)]
+    plain = plan.chunk_frames(seconds * 30, 180, rate, ladder.CHUNK_SECONDS)
+    moved = plan.chunk_frames(seconds * 30, 180, rate, ladder.CHUNK_SECONDS, keys=keys)
+
+    def lead(frames: tuple[int, ...]) -> Fraction:
+        starts = [sum(frames[:at]) / rate - Fraction(ladder.SEEK_MARGIN_SECONDS) for at in range(3, len(frames))]
+        return sum((start % apart for start in starts), Fraction(0)) / max(1, len(starts))
+
+    assert sum(moved) == sum(plain)
+    assert all(count > 0 for count in moved)
+    assert all(count % 180 == 0 for count in moved[:-1])
+    assert max(moved) <= 1.5 * 60 * rate + 3 * 180
+    assert lead(moved) <= max(lead(plain), Fraction(min(apart, 6)))
+
+
 def test_a_lecture_without_sound_has_no_audio() -> None:
     assert plan.plan(INPUT, source(audios=()), tails(30), RULES).encoding.audio is None
 
@@ -167,11 +250,11 @@ def test_a_truncated_source_is_noted() -> None:
     ("changed", "ends", "code"),
     [
         (source(videos=()), tails(30), "source-without-video"),
-        (source(container="flv"), tails(30), "source-container-unsupported"),
-        (source(videos=(dataclasses.replace(VIDEO, codec="prores"),)), tails(30), "source-codec-unsupported"),
-        (source(videos=(dataclasses.replace(VIDEO, interlaced=True),)), tails(30), "source-interlaced"),
-        (source(videos=(dataclasses.replace(VIDEO, high_dynamic_range=True),)), tails(30), "source-hdr"),
+        (source(container="asf"), tails(30), "source-container-unsupported"),
+        (source(videos=(dataclasses.replace(VIDEO, codec="wmv3"),)), tails(30), "source-codec-unsupported"),
         (source(videos=(dataclasses.replace(VIDEO, width=2),)), tails(30), "source-too-small"),
+        (source(videos=(dataclasses.replace(VIDEO, width=16_000, height=9000),)), tails(30), "source-too-large"),
+        (source(videos=(dataclasses.replace(VIDEO, width=8000, height=100),)), tails(30), "source-odd-shape"),
         (source(), {}, "source-unreadable"),
         (source(), tails(13 * 3600), "source-too-long"),
     ],

@@ -55,6 +55,18 @@ class Audio(Payload):
     gain_db: float = 0.0
 
 
+class Picture(Payload):
+    """What has to be done to the decoded picture before it is scaled."""
+
+    turn: Literal[0, 90, 180, 270] = 0
+    """Clockwise, where the container does not say so any more; ffmpeg itself follows those that do."""
+    interlaced: bool = False
+    hdr: Literal["", "smpte2084", "arib-std-b67"] = ""
+    """Transfer of an HDR source, which is tone-mapped."""
+    matrix: str = "bt709"
+    """Colour matrix of an SDR source, as ffmpeg's scale filter names it."""
+
+
 class Encoding(Payload):
     """What every chunk of one publication shares; decided once, in the plan."""
 
@@ -66,6 +78,7 @@ class Encoding(Payload):
     container: str
     """ffprobe's format_name."""
     video_stream_index: int
+    picture: Picture = Picture()
     start_seconds: str
     """Absolute source time of frame 0, a decimal or a fraction, exact."""
     fps_num: int
@@ -109,6 +122,15 @@ class NormaliseInput(Payload):
     mode: Literal["copy", "encode"]
     video_stream_index: int
     audio_stream_index: int | None
+    packed_sound: bool = False
+    """The sound's packets carry their own description (ADTS)."""
+    rotation: int = 0
+    """The display matrix's, degrees: a copy loses it."""
+    picture: Picture = Picture()
+    start_seconds: str = "0"
+    """Where the source's time begins."""
+    max_rate: int = 0
+    """Cap of an encoded picture, bit/s."""
     index: Name | None = None
     """Index of what has been saved so far; None at the start."""
 

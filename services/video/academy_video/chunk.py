@@ -1,6 +1,6 @@
 """`video.chunk`: one ffmpeg makes everything of one stretch of the lecture while its segments are already uploaded.
 
-    source --HTTP range--> ffmpeg --a pipe a rendition--> boxes -> cutter (checks, stamps, names) -> uploads -> R2
+    source --> reader --> ffmpeg --a pipe a rendition--> boxes -> cutter (checks, stamps, names) -> uploads -> R2
 
 Nothing is written to disk. A chunk that is made again gives the same bytes under the same names.
 """
@@ -13,29 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from academy_core.errors import Retryable
-from academy_core.store import ObjectStore
 from academy_core.tasks import TaskContext
 from academy_core.video import ChunkInput, ChunkResult, Encoding, Rendition, Segment
-from academy_video import boxes, cut, ffmpeg, ladder, process
+from academy_video import boxes, cut, ffmpeg, ladder, process, reader
+from academy_video.tools import CACHE_CONTROL, Tools
 
-CACHE_CONTROL = "public, max-age=31536000, immutable"
-"""Of everything whose name carries its content's hash."""
-_URL_SECONDS = 3600
 _PART_DONE = 99.0
 """Percent: the last one is the uploads'."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What the handlers work with."""
-
-    store: ObjectStore
-    ffmpeg: str
-    ffprobe: str
-    folder: str
-    """Working directory of the children; nothing is written there."""
-    uploads: int
-    """How many files are uploaded at once."""
 
 
 def rendition_names(encoding: Encoding) -> list[str]:
@@ -182,13 +166,12 @@ def _attempt(tools: Tools, context: TaskContext[ChunkInput], margin: float | Non
     """One run of ffmpeg. Raises FrontMissing, Cancelled, Retryable, or what the store raises."""
     chunk = context.input
     names = rendition_names(chunk.encoding)
-    url = tools.store.presign_get(chunk.encoding.source_key, _URL_SECONDS)
     readers = ThreadPoolExecutor(len(names) + 1, thread_name_prefix="pipe")
     uploaders = ThreadPoolExecutor(tools.uploads, thread_name_prefix="upload")
-    with uploaders, readers, _pipes([*names, _PROGRESS]) as pipes:
+    with uploaders, readers, _pipes([*names, _PROGRESS]) as pipes, reader.serving(_view(tools, context)) as served:
         outputs = {name: pipes.write[name] for name in names}
         command = ffmpeg.chunk_command(
-            tools.ffmpeg, chunk, url, outputs=outputs, progress=pipes.write[_PROGRESS], margin=margin
+            tools.ffmpeg, chunk, served.url, outputs=outputs, progress=pipes.write[_PROGRESS], margin=margin
         )
         with (
             process.running(
@@ -209,7 +192,14 @@ def _attempt(tools: Tools, context: TaskContext[ChunkInput], margin: float | Non
             finished = child.wait()
             wait(drains)
     context.check()
+    if served.failure is not None:
+        raise served.failure
     return _renditions(chunk, drains, finished)
+
+
+def _view(tools: Tools, context: TaskContext[ChunkInput]) -> reader.View:
+    encoding = context.input.encoding
+    return tools.view(encoding.source_key, encoding.source_bytes, context.output_prefix, encoding.intermediate)
 
 
 def _renditions(

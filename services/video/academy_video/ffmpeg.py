@@ -11,12 +11,10 @@ from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
 from math import gcd
 from typing import Any
-from urllib.parse import urlsplit
 
-import certifi
 import ffmpeg as graph
 
-from academy_core.video import Audio, ChunkInput, Encoding, Rung
+from academy_core.video import Audio, ChunkInput, Encoding, NormaliseInput, Picture, Rung
 from academy_video import ladder
 
 AAC_FRAME = 1024
@@ -28,35 +26,27 @@ POSTROLL_PACKETS = 8
 _RESAMPLER_LEAD = 4096
 """Samples of the output's rate before the pre-roll, in which a resampler starts up."""
 
-AUTHORITIES = certifi.where()
-"""Whom a source's certificate is checked against: the same authorities as the store's own client trusts."""
-_PROTOCOLS = {"http": "http,tcp", "https": "https,tls,tcp"}
 _FORMATS = "mov,matroska,webm,avi,flv,mpegts,mpeg"
 """What ffmpeg may read a source as. Playlists, scripts and pictures are not on it; the plan narrows it further."""
 
 _INPUT = {
-    "rw_timeout": 15_000_000,
-    "reconnect": 1,
-    "reconnect_on_network_error": 1,
-    "reconnect_on_http_error": "5xx,429",
-    "reconnect_delay_max": 8,
+    "protocol_whitelist": "http,tcp",
+    "format_whitelist": _FORMATS,
+    "rw_timeout": 60_000_000,
     "max_pixels": ladder.MAX_PIXELS,
 }
 _FRAGMENTS = "+frag_keyframe+empty_moov+default_base_moof+skip_trailer+frag_discont"
 
 
 def source_options(url: str) -> list[str]:
-    """Input options for ffmpeg and ffprobe. ValueError unless the source is http or https."""
+    """Input options for ffmpeg and ffprobe. ValueError unless the source is on loopback (`reader.serving`)."""
     return [word for name, value in _source_options(url).items() for word in (f"-{name}", str(value))]
 
 
 def _source_options(url: str) -> dict[str, Any]:
-    scheme = urlsplit(url).scheme
-    if scheme not in _PROTOCOLS:
-        raise ValueError("a source is read over http or https alone")
-    # ffmpeg checks no certificate unless it is told to, and has no authorities of its own to check it against.
-    trust = {"tls_verify": 1, "ca_file": AUTHORITIES} if scheme == "https" else {}
-    return {"protocol_whitelist": _PROTOCOLS[scheme], "format_whitelist": _FORMATS, **_INPUT, **trust}
+    if not url.startswith("http://127.0.0.1:"):
+        raise ValueError("a source is read from loopback alone")
+    return dict(_INPUT)
 
 
 def seconds(value: Fraction) -> str:
@@ -145,6 +135,8 @@ def chunk_command(  # noqa: PLR0913 - each is one fact of the run
 def _picture(stream: Any, chunk: ChunkInput) -> Any:
     """Frames [first, end) of the grid, numbered from 0, at most as many of them cloned as the plan foresaw."""
     encoding = chunk.encoding
+    if encoding.picture.interlaced:
+        stream = _deinterlaced(stream)
     clones = max(0, chunk.end_frame - (encoding.total_frames - encoding.pad_frames))
     fps: dict[str, Any] = {"fps": f"{encoding.fps_num}/{encoding.fps_den}"}
     if chunk.first_frame == 0:
@@ -153,14 +145,50 @@ def _picture(stream: Any, chunk: ChunkInput) -> Any:
     if clones:
         stream = stream.filter("tpad", stop=clones, stop_mode="clone")
     stream = stream.filter("trim", start_pts=chunk.first_frame, end_pts=chunk.end_frame)
-    return stream.filter("setpts", f"PTS-{chunk.first_frame}")
+    return _plain(stream.filter("setpts", f"PTS-{chunk.first_frame}"), encoding.picture, encoding.rungs[0])
+
+
+def _deinterlaced(stream: Any) -> Any:
+    """One frame from each two fields; frames that say they are progressive are left alone."""
+    return stream.filter("bwdif", mode="send_frame", deint="interlaced")
+
+
+_TURNS = {90: ("clock",), 180: ("clock", "clock"), 270: ("cclock",)}
+_NOMINAL_PEAK = 100
+"""Brightness of SDR white in an HDR picture, cd/m²."""
+
+
+def _plain(stream: Any, picture: Picture, size: Rung) -> Any:
+    """Upright, and SDR when the source is HDR. `size` is the largest that is wanted of it."""
+    for turn in _TURNS.get(picture.turn, ()):
+        stream = stream.filter("transpose", turn)
+    if not picture.hdr:
+        return stream
+    linear = {"tin": picture.hdr, "min": "bt2020nc", "pin": "bt2020", "rin": "tv", "t": "linear", "npl": _NOMINAL_PEAK}
+    return (
+        stream.filter("zscale", w=size.width, h=size.height, filter="bicubic", **linear)
+        .filter("format", "gbrpf32le")
+        .filter("zscale", p="bt709")
+        .filter("tonemap", "hable", desat=0)
+        .filter("zscale", t="bt709", m="bt709", r="tv", p="bt709")
+        .filter("format", "yuv420p")
+    )
+
+
+_SDR = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv"}
+
+
+def _scaled(stream: Any, rung: Rung, picture: Picture) -> Any:
+    matrix = "bt709" if picture.hdr else picture.matrix
+    colours = {"in_color_matrix": matrix, "out_color_matrix": "bt709", "out_range": "tv"}
+    return stream.filter("scale", rung.width, rung.height, flags="bicubic", **colours).filter("setsar", 1)
 
 
 _MP4 = {"map_metadata": -1, "map_chapters": -1, "fflags": "+bitexact", "format": "mp4"}
 
 
 def _rung(stream: Any, rung: Rung, encoding: Encoding, pipe: str) -> Any:
-    stream = stream.filter("scale", rung.width, rung.height, flags="bicubic").filter("setsar", 1)
+    stream = _scaled(stream, rung, encoding.picture)
     options = {
         "c:v": "libx264",
         "preset": "veryfast",
@@ -175,6 +203,7 @@ def _rung(stream: Any, rung: Rung, encoding: Encoding, pipe: str) -> Any:
         "threads": encoding.threads,
         "fps_mode": "passthrough",
         "video_track_timescale": encoding.timescale,
+        **_SDR,
         # The first fragment's time is then that of the first frame: 0 only when the chunk's front is whole.
         "avoid_negative_ts": "disabled",
         "movflags": _FRAGMENTS,
@@ -212,6 +241,83 @@ def _sound(source: Any, audio: Audio, chunk: ChunkInput, pipe: str) -> Any:
         "movflags": "+empty_moov+default_base_moof+skip_trailer",
     }
     return graph.output(stream, pipe, **_MP4, **options)
+
+
+ENCODE_BASE_SECONDS = 10
+"""Added to all times of an intermediate while it is encoded, so that none is negative."""
+_HALF_MS = Fraction(1, 2000)
+_STREAM = {"map_metadata": -1, "map_chapters": -1, "fflags": "+bitexact"}
+_MATROSKA = ("-f", "matroska", "-write_crc32", "0", "pipe:1")
+
+
+def _mapped(task: NormaliseInput) -> list[str]:
+    streams = [task.video_stream_index, *([] if task.audio_stream_index is None else [task.audio_stream_index])]
+    words = [word for index in streams for word in ("-map", f"0:{index}")]
+    return [*words, *(word for name, value in _STREAM.items() for word in (f"-{name}", str(value)))]
+
+
+def _streamed(binary: str, url: str) -> list[str]:
+    """Read once from front to end, times that are missing or jump put right by ffmpeg."""
+    quiet = (binary, "-hide_banner", "-nostdin", "-v", "error")
+    return [*quiet, *source_options(url), "-seekable", "0", "-fflags", "+genpts", "-i", url]
+
+
+def copy_command(binary: str, task: NormaliseInput, url: str) -> list[str]:
+    """Copies the packets of a source's picture and sound to Matroska on standard output, times from 0."""
+    return [*_streamed(binary, url), *_mapped(task), "-c", "copy", *_MATROSKA]
+
+
+def unpacking_commands(binary: str, task: NormaliseInput, url: str) -> list[list[str]]:
+    """The same as a pipeline of two, for AAC that carries its description in every packet (ADTS).
+
+    Matroska wants it in the header, which is written before the first packet; fragmented MP4 waits for it.
+    """
+    flags = "+frag_keyframe+empty_moov+delay_moov+default_base_moof"
+    fragments = ("-bsf:a", "aac_adtstoasc", "-f", "mp4", "-movflags", flags, "pipe:1")
+    quiet = (binary, "-hide_banner", "-nostdin", "-v", "error")
+    taken = ("-protocol_whitelist", "pipe", "-format_whitelist", "mov", "-f", "mp4", "-i", "pipe:0")
+    return [
+        [*_streamed(binary, url), *_mapped(task), "-c", "copy", *fragments],
+        [*quiet, *taken, "-map", "0", "-fflags", "+bitexact", "-c", "copy", *_MATROSKA],
+    ]
+
+
+def encode_command(binary: str, task: NormaliseInput, url: str, after: int | None) -> list[str]:
+    """Encodes a picture whose key frames are too sparse again, the sound copied, in the source's own times.
+
+    `after`: the last frame that is saved already, ms of the lecture.
+    """
+    options: dict[str, Any] = {**_source_options(url), "threads": ladder.THREADS, "copyts": None}
+    saved = None if after is None else Fraction(task.start_seconds) + Fraction(after, 1000)
+    if saved is not None:
+        options |= {"noaccurate_seek": None, "seek_timestamp": 1, "ss": seconds(max(Fraction(0), saved))}
+    source = graph.input(url, **options)
+    picture = source[str(task.video_stream_index)]
+    if task.picture.interlaced:
+        picture = _deinterlaced(picture)
+    if saved is not None:
+        picture = picture.filter("select", f"gt(t,{seconds(saved + _HALF_MS)})")
+    picture = picture.filter("format", "yuv420p10le" if task.picture.hdr else "yuv420p")
+    words = {
+        "c:v": "libx264",
+        "preset": "veryfast",
+        "crf": ladder.INTERMEDIATE_CRF,
+        "maxrate": task.max_rate,
+        "bufsize": 2 * task.max_rate,
+        "g": 9999,
+        "force_key_frames": f"expr:gte(t,n_forced*{ladder.INTERMEDIATE_KEY_SECONDS})",
+        "threads": ladder.THREADS,
+        "fps_mode": "passthrough",
+        "c:a": "copy",
+        "output_ts_offset": ENCODE_BASE_SECONDS,
+        "write_crc32": 0,
+        "flags:v": "+bitexact",
+        "format": "matroska",
+        **_STREAM,
+    }
+    streams = [picture] if task.audio_stream_index is None else [picture, source[str(task.audio_stream_index)]]
+    quiet = (binary, "-hide_banner", "-nostdin", "-v", "error", "-filter_complex_threads", "1")
+    return [*quiet, *graph.output(*streams, "pipe:1", **words).get_args()]
 
 
 def poster_command(binary: str, frame: int, size: tuple[int, int]) -> list[str]:

@@ -44,7 +44,7 @@ FRAME_RATES = (
 THREADS = 2
 """Of one decoder or encoder. Pinned: x264's output depends on it, and a chunk that is made again must be byte-equal."""
 
-SEEK_MARGIN_SECONDS = 2.0
+SEEK_MARGIN_SECONDS = 0.5
 """How far before a chunk the source is read from; covers B-frame delay where the container has an index."""
 
 WIDER_MARGINS_SECONDS = (15.0, 60.0)
@@ -53,5 +53,15 @@ WIDER_MARGINS_SECONDS = (15.0, 60.0)
 MAX_SECONDS = 12 * 3600
 """Longest lecture."""
 
-MAX_PIXELS = 36_000_000
-"""Largest picture that is decoded."""
+MAX_PIXELS = 17_000_000
+"""Largest picture that is decoded: a little above 5K."""
+
+MAX_KEY_GAP_SECONDS = 20
+"""A source with a longer stretch without a key frame is normalised: a chunk would decode too much before its own."""
+
+NORMALISE_SECONDS = 100.0
+"""How long one `video.normalise` works before it saves its part."""
+
+INTERMEDIATE_CRF = 18
+INTERMEDIATE_KEY_SECONDS = 4
+"""Of an intermediate that is encoded: quality, under the source's own bit rate as a cap, and its key frames."""

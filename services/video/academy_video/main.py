@@ -10,7 +10,8 @@ from academy_core.kinds import Queue
 from academy_core.store import R2Store
 from academy_core.tasks import Handler
 from academy_core.worker import run_worker
-from academy_video import chunk, plan, tasks
+from academy_video import plan, reader, tasks
+from academy_video.tools import Tools
 
 
 def build(settings: core_settings.VideoWorkerSettings) -> list[Handler]:
@@ -20,8 +21,10 @@ def build(settings: core_settings.VideoWorkerSettings) -> list[Handler]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsFault(f"VIDEO_WORKER_TEMP_DIR: {error.strerror}") from error
-    tools = chunk.Tools(
-        store=R2Store(settings, settings.R2_VIDEO_BUCKET),
+    store = R2Store(settings, settings.R2_VIDEO_BUCKET)
+    tools = Tools(
+        store=store,
+        blocks=reader.Blocks(store),
         ffmpeg=_binary("FFMPEG_BIN", settings.FFMPEG_BIN),
         ffprobe=_binary("FFPROBE_BIN", settings.FFPROBE_BIN),
         folder=str(folder),

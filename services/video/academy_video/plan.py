@@ -4,24 +4,58 @@ Everything a chunk must not decide for itself is decided here, once: the frame g
 segments lie. Seconds end here; behind the plan there are only integer frames on the absolute grid.
 """
 
+import dataclasses
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 from academy_core.errors import Permanent, Reason
-from academy_core.video import Audio, ChunkInput, Encoding, PlanInput, PlanResult, Rung
-from academy_video import ladder
+from academy_core.video import (
+    Audio,
+    ChunkInput,
+    Encoding,
+    NormaliseInput,
+    Picture,
+    PlanInput,
+    PlanResult,
+    Rung,
+)
+from academy_video import keyframes, ladder
 from academy_video.probe import AudioStream, Source, Tail, VideoStream
 
-_CONTAINERS = frozenset({"mov", "matroska"})
-_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4"})
+_CONTAINERS = frozenset({"mov", "matroska", "avi", "mpegts", "mpeg", "flv"})
+_CODECS = frozenset(
+    {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "prores", "flv1"}
+)
+_LANGUAGES = {"ko": {"ko", "kor"}, "en": {"en", "eng"}, "ja": {"ja", "jpn"}, "zh": {"zh", "zho", "chi"}}
+"""ISO 639-1 -> what containers call it."""
+_MATRICES = {
+    "bt709": "bt709",
+    "smpte170m": "bt601",
+    "bt470bg": "bt601",
+    "fcc": "fcc",
+    "smpte240m": "smpte240m",
+    "bt2020nc": "bt2020",
+    "bt2020c": "bt2020",
+}
+"""ffprobe's name of a colour matrix -> the scale filter's."""
+_HD_SIDE = 720
+"""Pictures with a shorter short side that do not say otherwise have the colours of standard definition."""
+_ODD_ASPECT = 4
+"""A pixel this much wider than high, or higher than wide, is an error in the file: taken as square."""
+_LONGEST_SHAPE = 6
+"""Long side over short side."""
 _GRID_OF = {"aac": 1024}
 _ROUNDING = Fraction(1, 100)
 _STREAMS_APART = Fraction(1, 2)
 _TRUNCATED = 2
 _MIN_TIMESCALE = 10_000
 _MIN_SIDE = 16
+_LEAST_RATE = 300_000
+"""Cap of an intermediate's picture, bit/s, where the source claims next to nothing."""
 _LEAST_SEGMENT = Fraction(1, 4)
 _AUDIO_PACKET = Fraction(1024, 48_000)
 """A sound segment is at most this much longer than its picture's."""
@@ -39,11 +73,6 @@ NO_VIDEO = Reason(
     "파일에 영상이 없습니다(소리만 있습니다). 화면이 들어 있는 강의 파일을 올려 주세요.",
     "The file has no picture, only sound. Please upload a recording that has a picture.",
 )
-NO_DURATION = Reason(
-    "source-without-index",
-    f"파일에 길이 정보가 없어 나누어 처리할 수 없습니다. {_FORMATS_KO}",
-    f"The file does not say how long it is, so it cannot be processed in parts. {_FORMATS_EN}",
-)
 TOO_LONG = Reason(
     "source-too-long",
     "강의가 12시간보다 깁니다. 나누어서 올려 주세요.",
@@ -59,15 +88,15 @@ CODEC = Reason(
     f"지원하지 않는 영상 코덱입니다. {_FORMATS_KO}",
     f"This video codec is not supported. {_FORMATS_EN}",
 )
-INTERLACED = Reason(
-    "source-interlaced",
-    "비월 주사(인터레이스) 영상은 아직 지원하지 않습니다. 순차 주사(프로그레시브) 영상으로 변환해서 다시 올려 주세요.",
-    "Interlaced video is not supported yet. Please convert it to progressive video and upload it again.",
+TOO_LARGE = Reason(
+    "source-too-large",
+    "영상의 화면 크기가 너무 큽니다. 4K(3840x2160) 이하로 저장해서 다시 올려 주세요.",
+    "The picture is too large. Please save it as 4K (3840x2160) or smaller and upload it again.",
 )
-HIGH_DYNAMIC_RANGE = Reason(
-    "source-hdr",
-    "HDR 영상은 아직 지원하지 않습니다. 카메라에서 HDR을 끄거나 SDR로 변환해서 다시 올려 주세요.",
-    "HDR video is not supported yet. Please turn HDR off in the camera, or convert to SDR, and upload it again.",
+ODD_SHAPE = Reason(
+    "source-odd-shape",
+    "영상의 가로세로 비율이 올바르지 않습니다. 원본 파일을 확인해서 다시 올려 주세요.",
+    "The picture is far too long or too narrow. Please check the original file and upload it again.",
 )
 TOO_SMALL = Reason(
     "source-too-small",
@@ -86,33 +115,45 @@ class Rules:
     chunk_seconds: Sequence[int] = ladder.CHUNK_SECONDS
 
 
-def main_streams(source: Source) -> tuple[VideoStream, AudioStream | None]:
-    """The picture and the sound that are published. Permanent with a reason when the source is refused."""
+def main_streams(source: Source, language: str) -> tuple[VideoStream, AudioStream | None]:
+    """The picture and the sound that are published: of several, in the academy's language, then by the default flag.
+
+    Permanent with a reason when the source is refused.
+    """
     if not source.videos:
         raise Permanent("no video stream", reason=NO_VIDEO)
     if not _CONTAINERS & set(source.container.split(",")):
         raise Permanent(f"container {source.container}", reason=CONTAINER)
     video = max(source.videos, key=lambda stream: (stream.default, -stream.index))
     _refuse_picture(video)
+    names = _LANGUAGES.get(language, {language})
     usable = [stream for stream in source.audios if stream.rate > 0 and stream.channels > 0]
-    audio = max(usable, key=lambda stream: (stream.default, -stream.index), default=None)
+    audio = max(
+        usable,
+        key=lambda stream: (stream.language.partition("-")[0] in names, stream.default, -stream.index),
+        default=None,
+    )
     return video, audio
 
 
 def _refuse_picture(video: VideoStream) -> None:
     if video.codec not in _CODECS:
         raise Permanent(f"codec {video.codec}", reason=CODEC)
-    if video.high_dynamic_range:
-        raise Permanent("HDR", reason=HIGH_DYNAMIC_RANGE)
-    if video.interlaced:
-        raise Permanent("interlaced", reason=INTERLACED)
+    size = f"{video.width}x{video.height}"
+    if video.width * video.height > ladder.MAX_PIXELS:
+        raise Permanent(size, reason=TOO_LARGE)
     if min(video.width, video.height) < _MIN_SIDE:
-        raise Permanent(f"{video.width}x{video.height}", reason=TOO_SMALL)
+        raise Permanent(size, reason=TOO_SMALL)
+    width, height = displayed(video)
+    if max(width, height) > _LONGEST_SHAPE * min(width, height):
+        raise Permanent(size, reason=ODD_SHAPE)
 
 
 def frame_rate(video: VideoStream) -> Fraction:
     """Frames a second of the output: the source's where it is constant and usual, else the next of 30, 50 and 60."""
     nominal, average = video.nominal_rate, video.average_rate
+    if video.interlaced:
+        nominal = average  # ffprobe may count fields there
     for rate in ladder.FRAME_RATES:
         if nominal and average and all(abs(claimed / rate - 1) < Fraction(1, 2000) for claimed in (nominal, average)):
             return rate
@@ -124,9 +165,7 @@ def frame_rate(video: VideoStream) -> Fraction:
 
 def rungs(video: VideoStream, steps: Sequence[ladder.Step]) -> tuple[Rung, ...]:
     """The ladder for this picture: by the short side as displayed, never above the source, sides even."""
-    width, height = video.width * video.sample_aspect, Fraction(video.height)
-    if video.rotation % 180 == 90:  # noqa: PLR2004 - a quarter turn
-        width, height = height, width
+    width, height = displayed(video)
     short = min(width, height)
     chosen = [step for step in steps if step.short_side <= short]
     if not chosen:
@@ -145,8 +184,44 @@ def rungs(video: VideoStream, steps: Sequence[ladder.Step]) -> tuple[Rung, ...]:
     )
 
 
+def displayed(video: VideoStream) -> tuple[Fraction, Fraction]:
+    """Width and height as a player shows them, in square pixels: no side is stretched beyond the other's samples."""
+    aspect = video.sample_aspect if 1 / Fraction(_ODD_ASPECT) <= video.sample_aspect <= _ODD_ASPECT else Fraction(1)
+    width, height = video.width * aspect, Fraction(video.height)
+    return (height, width) if video.rotation % 180 == 90 else (width, height)  # noqa: PLR2004 - a quarter turn
+
+
 def _even(side: Fraction) -> int:
     return max(2, 2 * round(side / 2))
+
+
+def picture(video: VideoStream, turn: int = 0) -> Picture:
+    """What has to be done to this picture before it is scaled; `turn` degrees clockwise by us."""
+    usual = "bt709" if min(video.width, video.height) >= _HD_SIDE else "bt601"
+    hdr = next((each for each in _HDR if each == video.transfer), "")
+    return Picture(
+        turn=_TURNS[turn % 360],
+        interlaced=video.interlaced,
+        hdr=hdr,
+        matrix=_MATRICES.get(video.matrix, usual),
+    )
+
+
+_HDR: tuple[Literal["smpte2084", "arib-std-b67"], ...] = ("smpte2084", "arib-std-b67")
+_TURNS: Mapping[int, Literal[0, 90, 180, 270]] = {0: 0, 90: 90, 180: 180, 270: 270}
+
+
+Way = Literal["direct", "copy", "encode"]
+
+
+def way(source: Source, video: VideoStream, keys: Sequence[Fraction] | None) -> Way:
+    """How chunks come to read the source: as it is, or after it is copied or encoded (`keys`: see `keyframes`)."""
+    if source.claimed_end is None or keys is None:
+        # AVI keeps no presentation times: with B-frames only a decoder can tell them.
+        return "encode" if source.container == "avi" and video.b_frames else "copy"
+    end = source.claimed_end - (video.start or 0)
+    sparse = keyframes.longest_gap(keys, end) > ladder.MAX_KEY_GAP_SECONDS
+    return "encode" if sparse else "direct"
 
 
 def timing(rate: Fraction) -> tuple[int, int]:
@@ -157,8 +232,14 @@ def timing(rate: Fraction) -> tuple[int, int]:
     return scale, tick
 
 
-def chunk_frames(total: int, gop: int, rate: Fraction, lengths: Sequence[int]) -> tuple[int, ...]:
-    """Frames of each chunk: whole segments, ramping up; a rest of less than half a chunk joins the last one."""
+def chunk_frames(
+    total: int, gop: int, rate: Fraction, lengths: Sequence[int], *, keys: Sequence[Fraction] = ()
+) -> tuple[int, ...]:
+    """Frames of each chunk: whole segments, ramping up; a rest of less than half a chunk joins the last one.
+
+    A full chunk ends a segment or two earlier or later where a key frame of the source (`keys`) lies closer before its
+    end: so much less is read and decoded for the next one in vain.
+    """
     sizes = [max(1, round(length * rate / gop)) * gop for length in lengths]
     chunks: list[int] = []
     left = total
@@ -166,9 +247,26 @@ def chunk_frames(total: int, gop: int, rate: Fraction, lengths: Sequence[int]) -
         size = sizes[min(len(chunks), len(sizes) - 1)]
         if left < size + sizes[-1] // 2 and size == sizes[-1]:
             size = left
+        elif keys and size == sizes[-1] and size > _MOVABLE * gop:
+            size = _near_key(total - left, size, gop, rate, keys)
         chunks.append(min(size, left))
         left -= chunks[-1]
     return tuple(chunks)
+
+
+_MOVABLE = 4
+"""Chunks of more segments than this may end up to two segments earlier or later."""
+
+
+def _near_key(first: int, size: int, gop: int, rate: Fraction, keys: Sequence[Fraction]) -> int:
+    """The size, of those close to `size`, that leaves the next chunk the least to read before its first frame."""
+
+    def lead(candidate: int) -> tuple[Fraction, int]:
+        wanted = (first + candidate) / rate - Fraction(ladder.SEEK_MARGIN_SECONDS)
+        at = bisect_right(keys, wanted)
+        return (wanted - keys[at - 1] if at else Fraction(0)), abs(candidate - size)
+
+    return min((size + shift * gop for shift in range(-2, 3)), key=lead)
 
 
 def chunks(encoding: Encoding, frames: Sequence[int]) -> list[ChunkInput]:
@@ -203,12 +301,43 @@ def _span(video: VideoStream, audio: AudioStream | None, tails: Mapping[int, Tai
     return _Span(start, picture.last, end)
 
 
-def plan(task: PlanInput, source: Source, tails: Mapping[int, Tail], rules: Rules) -> PlanResult:
+def normalise(task: PlanInput, source: Source, way_: Way) -> NormaliseInput:
+    """The first task of normalising this source."""
+    video, audio = main_streams(source, task.language)
+    seconds = max(Fraction(1), source.claimed_end or Fraction(1))
+    rate = video.bit_rate or int(8 * task.source_bytes / seconds)
+    starts = [stream.start for stream in (video, audio) if stream is not None and stream.start is not None]
+    return NormaliseInput(
+        source=task,
+        container=source.container,
+        mode="encode" if way_ == "encode" else "copy",
+        video_stream_index=video.index,
+        audio_stream_index=None if audio is None else audio.index,
+        packed_sound=audio is not None and audio.packed,
+        rotation=0 if way_ == "encode" else video.rotation,
+        picture=picture(video),
+        start_seconds=str(min(starts, default=Fraction(0))),
+        max_rate=max(_LEAST_RATE, rate),
+    )
+
+
+def plan(  # noqa: PLR0913 - each is one finding about the source
+    task: PlanInput,
+    source: Source,
+    tails: Mapping[int, Tail],
+    rules: Rules,
+    *,
+    keys: Sequence[Fraction] = (),
+    turn: int = 0,
+) -> PlanResult:
     """The plan. Permanent with a reason when the source is refused.
 
-    `tails` says where the streams really end (probe.parse_tails).
+    `tails` says where the streams really end (probe.parse_tails), `keys` where its key frames are, in seconds from the
+    first (keyframes), `turn` what an intermediate does not say any more: degrees clockwise.
     """
-    video, audio = main_streams(source)
+    video, audio = main_streams(source, task.language)
+    if turn % 180:
+        video = dataclasses.replace(video, rotation=turn)
     span = _span(video, audio, tails)
     rate = frame_rate(video)
     total = max(1, math.ceil((span.end - span.start) * rate - _ROUNDING))
@@ -221,8 +350,10 @@ def plan(task: PlanInput, source: Source, tails: Mapping[int, Tail], rules: Rule
         source_key=task.source_key,
         source_bytes=task.source_bytes,
         source_etag=task.source_etag,
+        intermediate=task.intermediate,
         container=source.container,
         video_stream_index=video.index,
+        picture=picture(video, turn),
         start_seconds=str(span.start),
         fps_num=rate.numerator,
         fps_den=rate.denominator,
@@ -240,7 +371,7 @@ def plan(task: PlanInput, source: Source, tails: Mapping[int, Tail], rules: Rule
         encoding=encoding,
         duration_seconds=float(total / rate),
         target_duration=max(1, math.floor(gop / rate + _AUDIO_PACKET + Fraction(1, 2))),
-        chunk_frames=chunk_frames(total, gop, rate, rules.chunk_seconds),
+        chunk_frames=chunk_frames(total, gop, rate, rules.chunk_seconds, keys=keys),
         notes=_notes(source, span),
     )
 

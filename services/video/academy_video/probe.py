@@ -16,9 +16,10 @@ from academy_video import ffmpeg
 
 _FIELDS = (
     "format=format_name,start_time,duration"
-    ":stream=index,codec_type,codec_name,width,height,sample_aspect_ratio,r_frame_rate,avg_frame_rate,time_base,"
-    "start_pts,duration,sample_rate,channels,field_order,color_transfer"
+    ":stream=index,id,codec_type,codec_name,width,height,sample_aspect_ratio,r_frame_rate,avg_frame_rate,time_base,"
+    "start_pts,duration,sample_rate,channels,field_order,color_transfer,color_space,has_b_frames,extradata_size,bit_rate"
     ":stream_disposition=attached_pic,default"
+    ":stream_tags=language"
     ":stream_side_data=rotation"
 )
 
@@ -38,7 +39,14 @@ class VideoStream:
     default: bool
     rotation: int
     interlaced: bool
-    high_dynamic_range: bool
+    transfer: str = ""
+    """How light is coded, as ffprobe names it; HDR has transfers of its own."""
+    matrix: str = ""
+    """How colour is coded, as ffprobe names it."""
+    b_frames: bool = False
+    bit_rate: int | None = None
+    id: str = "0x0"
+    """The container's own number of the stream, hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,10 @@ class AudioStream:
     channels: int
     start: Fraction | None
     default: bool
+    language: str = ""
+    """As the container says it: ISO 639 with two or three letters, or empty."""
+    packed: bool = False
+    """AAC whose packets carry their own description (ADTS)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +141,11 @@ def _video(stream: Mapping[str, Any]) -> VideoStream:
         default=bool(stream.get("disposition", {}).get("default")),
         rotation=round(float(rotations[0])) % 360 if rotations else 0,
         interlaced=stream.get("field_order", "progressive") not in {"progressive", "unknown"},
-        high_dynamic_range=stream.get("color_transfer") in {"smpte2084", "arib-std-b67"},
+        transfer=str(stream.get("color_transfer", "")),
+        matrix=str(stream.get("color_space", "")),
+        b_frames=int(stream.get("has_b_frames", 0)) > 0,
+        bit_rate=int(rate) if (rate := str(stream.get("bit_rate", ""))).isdecimal() else None,
+        id=str(stream.get("id", "0x0")),
     )
 
 
@@ -141,6 +157,8 @@ def _audio(stream: Mapping[str, Any]) -> AudioStream:
         channels=int(stream.get("channels", 0)),
         start=_start(stream),
         default=bool(stream.get("disposition", {}).get("default")),
+        language=str(stream.get("tags", {}).get("language", "")).lower(),
+        packed=stream.get("codec_name") == "aac" and not stream.get("extradata_size"),
     )
 
 

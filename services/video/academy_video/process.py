@@ -1,6 +1,6 @@
 """Runs ffmpeg and ffprobe: empty environment, nothing inherited but the named pipes, limits, killed as a group.
 
-The only place where a child process is started. A child knows a presigned URL and no credential.
+The only place where a child process is started. A child knows a loopback address and no credential.
 """
 
 import contextlib
@@ -49,6 +49,13 @@ class Child:
         self._clock = threading.Timer(wall_seconds, self._time_out)
         self._clock.daemon = True
         self._clock.start()
+
+    @property
+    def output(self) -> IO[bytes]:
+        """Its standard output. RuntimeError unless it was started with a pipe there."""
+        if self.process.stdout is None:
+            raise RuntimeError("a child was started without a pipe for its output")
+        return self.process.stdout
 
     def kill(self) -> None:
         """End the child and all it started; does nothing once it is reaped, so that a reused id is never hit."""
@@ -146,10 +153,7 @@ def run(
     ):
         feeder = threading.Thread(target=_feed, args=(child.process.stdin, stdin), daemon=True)
         feeder.start()
-        pipe = child.process.stdout
-        if pipe is None:
-            raise RuntimeError("a short command is started with its standard output piped")
-        with pipe:
+        with child.output as pipe:
             output = pipe.read()
         finished = child.wait()
         feeder.join(_REAP_SECONDS)

@@ -3,7 +3,6 @@
 The test is worker and relay in one, so it decides when the next chunk comes; the player runs beside it in real time.
 """
 
-from collections.abc import Iterator
 from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -42,7 +41,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 class Studio:
     """One lecture under way: the worker's tasks and the relay's turns, one at a time."""
 
-    def __init__(self, bucket: media.HttpStore, folder: Path) -> None:
+    def __init__(self, bucket: media.WatchedStore, folder: Path) -> None:
         self._worker = Worker()
         self._handlers = {
             each.kind.name: each for each in tasks.handlers(media.Worker(bucket, folder, RULES).tools, RULES, 5)
@@ -68,14 +67,14 @@ class Studio:
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[media.HttpStore]:
-    with media.http_store() as opened:
-        monkeypatch.setattr(store, "video", lambda: opened)
-        yield opened
+def bucket(monkeypatch: pytest.MonkeyPatch) -> media.WatchedStore:
+    made = media.WatchedStore()
+    monkeypatch.setattr(store, "video", lambda: made)
+    return made
 
 
 @pytest.fixture
-def studio(world: World, bucket: media.HttpStore, recording: bytes, tmp_path: Path) -> Studio:
+def studio(world: World, bucket: media.WatchedStore, recording: bytes, tmp_path: Path) -> Studio:
     """A lecture that is uploaded and planned."""
     announced = service.Announced("lecture.mp4", len(recording), "video/mp4")
     lecture = service.create(world.academy.pk, world.teacher.pk, "1강", announced)
@@ -97,7 +96,9 @@ def stalls(player: Player, *edges: float) -> list[float]:
     return [at for at in stood if not any(abs(at - edge) < 0.5 for edge in (*edges, SECONDS))]
 
 
-def test_a_player_that_joined_early_plays_to_the_end(studio: Studio, bucket: media.HttpStore, tmp_path: Path) -> None:
+def test_a_player_that_joined_early_plays_to_the_end(
+    studio: Studio, bucket: media.WatchedStore, tmp_path: Path
+) -> None:
     assert studio.work() == ["video.chunk"]
     publication = studio.list_chunks()
     assert (publication.state, publication.playable_seconds) == (State.PLAYABLE, 4.0)
@@ -127,7 +128,7 @@ def test_a_player_that_joined_early_plays_to_the_end(studio: Studio, bucket: med
 
 
 def test_a_signature_that_is_renewed_does_not_stall_the_player(
-    studio: Studio, bucket: media.HttpStore, tmp_path: Path
+    studio: Studio, bucket: media.WatchedStore, tmp_path: Path
 ) -> None:
     """The first address expires while the lecture plays; everything afterwards is asked for with the next ones."""
     assert studio.work(3) == ["video.chunk"] * 3
@@ -145,7 +146,7 @@ def test_a_signature_that_is_renewed_does_not_stall_the_player(
     assert {status for _, status, _ in player.answers} == {200}
 
 
-def test_without_a_renewal_the_player_is_refused(studio: Studio, bucket: media.HttpStore, tmp_path: Path) -> None:
+def test_without_a_renewal_the_player_is_refused(studio: Studio, bucket: media.WatchedStore, tmp_path: Path) -> None:
     """The test before this one proves something: the same page with the first address alone does not get through."""
     studio.work(4)
     publication = studio.list_chunks()

@@ -1,0 +1,172 @@
+"""What normalising makes: a Matroska file in pieces, with an index in front, on a time line that starts at 0. Pure.
+
+    {prefix}intermediate/front.<hash>.mkv, 000000.<hash>.mkv, 000001.<hash>.mkv, ...
+
+One after the other the pieces are one file; `Index` names them and holds what the next `video.normalise` goes on from.
+It is an object too, since a long lecture's key frames are too many for a result. Times are ms, as in Matroska.
+"""
+
+import base64
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from academy_core.kinds import Payload
+from academy_core.video import Name
+from academy_video import ebml
+
+FOLDER = "intermediate/"
+_HASH_DIGITS = 16
+_CLUSTER_MS = 5000
+_CLUSTER_BYTES = 4 * 1024 * 1024
+
+
+class File(Payload):
+    """One piece, an object of its own."""
+
+    name: Name
+    bytes: int
+
+
+class Place(Payload):
+    """Where a copy goes on: before a key frame that is known again by what it holds and what lies before it."""
+
+    byte: int
+    """Of the source: how far it was read when the key frame came out."""
+    time: int
+    """Of the key frame in the lecture."""
+    pictures: str
+    """Digest of the key frame and the pictures before it."""
+    sounds: tuple[str, ...]
+    """Digests of packets of the sound that end a second or more before the key frame."""
+
+
+class Index(Payload):
+    """What has been saved so far, or the whole once it has a front."""
+
+    tracks: str
+    """Matroska's Tracks element, base64."""
+    rotation: int = 0
+    """The source's display matrix, which Matroska does not keep, in degrees."""
+    pieces: tuple[File, ...] = ()
+    cues: tuple[tuple[int, int], ...] = ()
+    """(time, offset in the pieces) of the clusters that start with a key frame."""
+    last_picture: int = -1
+    last_sound: int = -1
+    place: Place | None = None
+    front: File | None = None
+
+    @property
+    def media_bytes(self) -> int:
+        """Of all pieces."""
+        return sum(piece.bytes for piece in self.pieces)
+
+    def files(self) -> tuple[File, ...]:
+        """The whole file's pieces in order. ValueError before it has ended."""
+        if self.front is None:
+            raise ValueError("the intermediate has not ended")
+        return (self.front, *self.pieces)
+
+    def keys(self) -> Iterator[str]:
+        """See Payload.keys."""
+        yield from (piece.name for piece in self.pieces)
+
+
+def name_of(stem: str, data: bytes, suffix: str) -> str:
+    """A name that carries the start of the content's hash."""
+    return f"{FOLDER}{stem}.{hashlib.sha256(data).hexdigest()[:_HASH_DIGITS]}.{suffix}"
+
+
+def tracks_of(index: Index) -> ebml.Tracks:
+    """The tracks, as read."""
+    return ebml.Tracks(base64.b64decode(index.tracks))
+
+
+def front_of(index: Index) -> bytes:
+    """What stands before the pieces of a whole file."""
+    tracks = tracks_of(index)
+    duration = max(index.last_picture, index.last_sound)
+    return ebml.front(tracks, index.cues, tracks.picture, duration, index.media_bytes)
+
+
+class Clusters:
+    """Puts blocks into clusters, each key frame of the picture at the start of one."""
+
+    def __init__(self, picture: int) -> None:
+        self._picture = picture
+        self._blocks: list[ebml.Block] = []
+        self._bytes = 0
+        self.written = 0
+        """Bytes given out so far."""
+        self.cues: list[tuple[int, int]] = []
+        """(time, offset in what was given out)."""
+
+    def add(self, block: ebml.Block) -> Iterator[bytes]:
+        """Take a block; yields the cluster before it, if that has ended."""
+        key = block.key and block.track == self._picture
+        if self._blocks and (key or self._full(block)):
+            yield from self.flush()
+        if key:
+            self.cues.append((block.time, self.written))
+        self._blocks.append(block)
+        self._bytes += len(block.data)
+
+    def flush(self) -> Iterator[bytes]:
+        """The last cluster."""
+        if self._blocks:
+            data = ebml.cluster(self._blocks[0].time, self._blocks)
+            self._blocks, self._bytes = [], 0
+            self.written += len(data)
+            yield data
+
+    def _full(self, block: ebml.Block) -> bool:
+        return abs(block.time - self._blocks[0].time) > _CLUSTER_MS or self._bytes > _CLUSTER_BYTES
+
+
+class Memory:
+    """The packets read last, by which a place in a source is known again when it is read from somewhere else.
+
+    Times cannot tell: AVI has none, MPEG-TS may jump. Sound right before the key frame is left out: how it lies between
+    pictures depends on where reading began.
+    """
+
+    _PICTURES = 8
+    _SOUNDS = 8
+    _RECENT = 4000
+    _APART_MS = 1000
+
+    def __init__(self, picture: int) -> None:
+        self._picture = picture
+        self._pictures: deque[bytes] = deque(maxlen=self._PICTURES)
+        self._sounds: deque[ebml.Block] = deque(maxlen=self._RECENT)
+
+    def feed(self, block: ebml.Block) -> None:
+        """Take the next packet."""
+        if block.track == self._picture:
+            self._pictures.append(block.payload)
+        else:
+            self._sounds.append(block)
+
+    def sounds(self) -> Sequence[ebml.Block]:
+        """Packets of the sound, the last ones, in order."""
+        return tuple(self._sounds)
+
+    def place(self, byte: int, key: ebml.Block, time: int) -> Place:
+        """The place of `key`, which was fed last and is at `time` of the lecture."""
+        sounds = [block for block in self._sounds if block.time < key.time - self._APART_MS][-self._SOUNDS :]
+        return Place(byte=byte, time=time, pictures=self._seen(), sounds=tuple(map(_digest, sounds)))
+
+    def at(self, place: Place) -> bool:
+        """Whether the picture that was fed last is the place's key frame."""
+        if self._seen() != place.pictures:
+            return False
+        recent = [_digest(block) for block in self._sounds]
+        wanted = list(place.sounds)
+        return any(recent[at : at + len(wanted)] == wanted for at in range(len(recent) - len(wanted) + 1))
+
+    def _seen(self) -> str:
+        return hashlib.sha256(b"".join(self._pictures)).hexdigest()[:_HASH_DIGITS]
+
+
+def _digest(block: ebml.Block) -> str:
+    return hashlib.sha256(block.payload).hexdigest()[:_HASH_DIGITS]

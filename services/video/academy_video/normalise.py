@@ -1,0 +1,290 @@
+"""`video.normalise`: a source that cannot be read in pieces becomes one that can, in one streamed pass.
+
+    source -> ffmpeg (copies; encodes where key frames are too sparse) --Matroska--> blocks -> clusters -> pieces -> R2
+
+A run works for `ladder.NORMALISE_SECONDS`, stops at a key frame and saves what it made with the place where the next
+goes on. A copy is read as a stream and goes on from a byte of the source; an encode seeks by time.
+"""
+
+import base64
+import math
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from typing import IO
+
+from academy_core.errors import Permanent, Retryable
+from academy_core.ledger import NewTask
+from academy_core.tasks import Outcome, TaskContext
+from academy_core.video import NORMALISE, PLAN, NormaliseInput, NormaliseResult
+from academy_video import ebml, ffmpeg, ladder, plan, process, reader
+from academy_video.intermediate import Clusters, File, Index, Memory, Place, front_of, name_of, tracks_of
+from academy_video.tools import CACHE_CONTROL, Tools
+
+_PIECE_BYTES = 32 * 1024 * 1024
+_HEAD_BYTES = 1024 * 1024
+"""Read again when a copy goes on: the headers, with which any place of the rest can be read."""
+_SLACKS = (16 * 1024 * 1024, 256 * 1024 * 1024, None)
+"""How far before a place a copy reads again, one try after the other; None is from the start."""
+_MOOF = re.compile(rb"....moof\x00\x00\x00\x10mfhd", re.DOTALL)
+_MOOF_BYTES = 16
+_TYPE = "video/x-matroska"
+_LARGEST = 3
+"""An intermediate this many times its source (and 64 MiB) is no copy but an attack."""
+_LARGEST_EXTRA = 64 * 1024 * 1024
+
+
+class _Lost(Exception):
+    """The place was not met where it should be."""
+
+
+def run(tools: Tools, context: TaskContext[NormaliseInput]) -> Outcome:
+    """One stretch. Raises Cancelled, Retryable, Permanent, or what the store raises."""
+    task = context.input
+    before = None if task.index is None else tools.index(context.output_prefix, task.index)
+    for slack in _SLACKS:
+        try:
+            index, ended = _stretch(tools, context, before, slack)
+        except _Lost:
+            continue
+        break
+    else:
+        raise Permanent("a copy did not meet the place where it had stopped", reason=plan.UNREADABLE)
+    if ended:
+        index = _with_front(tools, context, index)
+    name = _save(tools, context, index)
+    source = task.source.model_copy(update={"intermediate": name})
+    after = NewTask.of(PLAN, source) if ended else NewTask.of(NORMALISE, task.model_copy(update={"index": name}))
+    context.progress(100)
+    seconds = max(index.last_picture, index.last_sound) / 1000
+    return Outcome(NormaliseResult(index=name, seconds=seconds, ended=ended), children=(after,))
+
+
+def _put(tools: Tools, context: TaskContext[NormaliseInput], stem: str, data: bytes) -> File:
+    file = File(name=name_of(stem, data, "mkv"), bytes=len(data))
+    tools.store.put(context.output_prefix + file.name, data, content_type=_TYPE, cache_control=CACHE_CONTROL)
+    return file
+
+
+def _save(tools: Tools, context: TaskContext[NormaliseInput], index: Index) -> str:
+    data = index.model_dump_json().encode()
+    name = name_of("index", data, "json")
+    tools.store.put(context.output_prefix + name, data, content_type="application/json")
+    return name
+
+
+def _with_front(tools: Tools, context: TaskContext[NormaliseInput], index: Index) -> Index:
+    return index.model_copy(update={"front": _put(tools, context, "front", front_of(index))})
+
+
+class _Saving:
+    """Saves blocks of one stretch as pieces."""
+
+    def __init__(self, tools: Tools, context: TaskContext[NormaliseInput], index: Index, picture: int) -> None:
+        self._tools, self._context = tools, context
+        self._picture = picture
+        self._clusters = Clusters(picture)
+        self._before = index
+        self._buffer = bytearray()
+        self._pieces = list(index.pieces)
+        self._last_picture, self._last_sound = index.last_picture, index.last_sound
+
+    @property
+    def began(self) -> bool:
+        """Whether this stretch has a picture."""
+        return self._last_picture > self._before.last_picture
+
+    def add(self, block: ebml.Block) -> None:
+        """Save a block whose time is the lecture's, unless it is saved already. Permanent past any lecture's length."""
+        if block.time > ladder.MAX_SECONDS * 1000:
+            raise Permanent("longer than any lecture", reason=plan.TOO_LONG)
+        if block.track == self._picture:
+            self._last_picture = max(self._last_picture, block.time)
+        elif block.time <= self._before.last_sound:
+            return
+        else:
+            self._last_sound = max(self._last_sound, block.time)
+        for data in self._clusters.add(block):
+            self._buffer += data
+        if len(self._buffer) >= _PIECE_BYTES:
+            self._put()
+
+    def finish(self, place: Place | None) -> Index:
+        """Save what is left. The index of all that is saved; `place` is where the next stretch goes on."""
+        for data in self._clusters.flush():
+            self._buffer += data
+        self._put()
+        offset = self._before.media_bytes
+        return self._before.model_copy(
+            update={
+                "pieces": tuple(self._pieces),
+                "cues": (*self._before.cues, *((at, offset + start) for at, start in self._clusters.cues)),
+                "last_picture": self._last_picture,
+                "last_sound": self._last_sound,
+                "place": place,
+            }
+        )
+
+    def _put(self) -> None:
+        self._context.check()
+        if self._buffer:
+            stem = f"{len(self._pieces):06d}"
+            self._pieces.append(_put(self._tools, self._context, stem, bytes(self._buffer)))
+            self._buffer.clear()
+        saved = sum(piece.bytes for piece in self._pieces)
+        if saved > _LARGEST * self._context.input.source.source_bytes + _LARGEST_EXTRA:
+            raise Permanent("the copy is larger than any real one", reason=plan.UNREADABLE)
+
+
+def _stretch(
+    tools: Tools, context: TaskContext[NormaliseInput], before: Index | None, slack: int | None
+) -> tuple[Index, bool]:
+    """One run of ffmpeg: the index of all that is saved, and whether that is the whole. Raises _Lost."""
+    with ExitStack() as stack:
+        view, skipped = _view(tools, context, before, slack)
+        served = stack.enter_context(reader.serving(view))
+        commands = _commands(tools, context.input, served.url, before)
+        children, stream = _started(tools, context, commands, stack)
+        blocks = ebml.read(stream.read)
+        tracks = next(blocks, None)
+        if isinstance(tracks, ebml.Tracks):
+            follower = _Follower(tools, context, before, tracks)
+            if follower.follow(blocks, lambda: skipped + served.sent):
+                return follower.index, False
+        finished = [child.wait() for child in children]
+        context.check()
+        if served.failure is not None:
+            raise served.failure
+        if any(end.timed_out for end in finished):
+            raise Retryable("normalising took too long")
+        if not isinstance(tracks, ebml.Tracks):
+            raise Permanent(f"nothing could be copied: {finished[0].errors}", reason=plan.UNREADABLE)
+        return follower.finish(None), True
+
+
+class _Follower:
+    """Follows one run's packets: finds where it goes on, saves what is new, says when the time is over."""
+
+    def __init__(
+        self, tools: Tools, context: TaskContext[NormaliseInput], before: Index | None, tracks: ebml.Tracks
+    ) -> None:
+        task = context.input
+        self._context = context
+        self.index = before or Index(tracks=base64.b64encode(tracks.data).decode(), rotation=task.rotation)
+        if tracks_of(self.index).types() != tracks.types():
+            raise Retryable("the tracks are not those of the stretch before")
+        self._picture = tracks.picture
+        self._saving = _Saving(tools, context, self.index, self._picture)
+        self._memory = Memory(self._picture)
+        self._shift = _shift(task, self.index)
+        self._deadline = time.monotonic() + ladder.NORMALISE_SECONDS
+
+    def follow(self, blocks: Iterator[ebml.Tracks | ebml.Block], position: Callable[[], int]) -> bool:
+        """Save what comes. True when the time is over before the stream is: `index` then has the place to go on."""
+        for block in blocks:
+            if isinstance(block, ebml.Tracks):
+                continue
+            self._memory.feed(block)
+            key = block.key and block.track == self._picture
+            if self._shift is None:
+                if key:
+                    self._look(block)
+                continue
+            if key and self._over():
+                self.finish(self._memory.place(position(), block, block.time + self._shift))
+                return True
+            if key:
+                done = 100 * position() / self._context.input.source.source_bytes
+                self._context.progress(min(done, 99), max(0, block.time + self._shift) / 1000)
+            self._saving.add(block.moved(self._shift))
+        return False
+
+    def finish(self, place: Place | None) -> Index:
+        """Save the rest. Raises _Lost when the place to go on from never came."""
+        if self._shift is None:
+            raise _Lost
+        self.index = self._saving.finish(place)
+        return self.index
+
+    def _look(self, block: ebml.Block) -> None:
+        """Go on with this key frame when it is the one; the sound around it may have come before it."""
+        place = self.index.place
+        if place is not None and self._memory.at(place):
+            self._shift = place.time - block.time
+            for each in (*self._memory.sounds(), block):
+                self._saving.add(each.moved(self._shift))
+
+    def _over(self) -> bool:
+        return self._saving.began and time.monotonic() >= self._deadline
+
+
+def _shift(task: NormaliseInput, index: Index) -> int | None:
+    """What makes this run's times the lecture's, ms; None until a copy has met the place where it goes on."""
+    if task.mode == "encode":
+        return -math.floor((Fraction(task.start_seconds) + ffmpeg.ENCODE_BASE_SECONDS) * 1000)
+    return 0 if index.place is None else None
+
+
+def _view(
+    tools: Tools, context: TaskContext[NormaliseInput], before: Index | None, slack: int | None
+) -> tuple[reader.View, int]:
+    """What this run reads, and how many bytes of the source it leaves out after the head."""
+    task = context.input
+    whole = tools.view(
+        task.source.source_key, task.source.source_bytes, context.output_prefix, task.source.intermediate
+    )
+    if task.mode == "encode" or before is None or before.place is None or slack is None:
+        return whole, 0
+    head, start = _HEAD_BYTES, before.place.byte - slack
+    if "mov" in task.container:
+        head, start = fragments(whole, start)
+    return (whole.without(head, start), start - head) if start > head else (whole, 0)
+
+
+def fragments(view: reader.View, start: int) -> tuple[int, int]:
+    """(end of the headers, first fragment at or behind `start`) of a fragmented MP4, which can be read from there."""
+    return _fragment_from(view, 0), _fragment_from(view, max(0, start))
+
+
+def _fragment_from(view: reader.View, start: int) -> int:
+    at = start
+    while at < view.size:
+        found = _MOOF.search(view.fetch(at, _HEAD_BYTES + _MOOF_BYTES))
+        if found is not None:
+            return at + found.start()
+        at += _HEAD_BYTES
+    return 0
+
+
+def _commands(tools: Tools, task: NormaliseInput, url: str, before: Index | None) -> list[list[str]]:
+    if task.mode == "encode":
+        return [ffmpeg.encode_command(tools.ffmpeg, task, url, None if before is None else before.last_picture)]
+    if task.packed_sound:
+        return ffmpeg.unpacking_commands(tools.ffmpeg, task, url)
+    return [ffmpeg.copy_command(tools.ffmpeg, task, url)]
+
+
+def _started(
+    tools: Tools, context: TaskContext[NormaliseInput], commands: Sequence[Sequence[str]], stack: ExitStack
+) -> tuple[list[process.Child], IO[bytes]]:
+    """Start the commands as a pipeline; the last one's output."""
+    children: list[process.Child] = []
+    stdin: int | IO[bytes] = subprocess.DEVNULL
+    for command in commands:
+        started = process.running(
+            command,
+            folder=tools.folder,
+            wall_seconds=context.task.max_seconds,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+        )
+        child = stack.enter_context(started)
+        stack.enter_context(context.kill_on_cancel(child.kill))
+        children.append(child)
+        if stdin != subprocess.DEVNULL and not isinstance(stdin, int):
+            stdin.close()  # the child has it
+        stdin = stack.enter_context(child.output)
+    return children, children[-1].output
