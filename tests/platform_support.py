@@ -17,6 +17,7 @@ from urllib.parse import urljoin
 
 import httpx
 import m3u8
+import psutil
 import psycopg2
 from support import wait_until
 
@@ -40,6 +41,8 @@ class Source:
 SHORT = Source(36, "640x360")
 """Two chunks that take a worker seconds each: long enough to be caught in the middle of one."""
 LONG = Source(60, "854x480")
+HEAVY = Source(36, "1280x720")
+"""Two renditions: its second chunk takes a worker much longer than a heartbeat's interval."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,11 @@ class Platform:
 
     # Lectures
 
-    def submit(self, title: str) -> str:
-        """Upload the source; return the lecture's id as soon as its job is submitted."""
-        lecture = self.api.create(self.file, title)
-        self.api.upload(lecture, self.file)
+    def submit(self, title: str, file: Path | None = None) -> str:
+        """Upload the source, or another file; return the lecture's id as soon as its job is submitted."""
+        chosen = file or self.file
+        lecture = self.api.create(chosen, title)
+        self.api.upload(lecture, chosen)
         return lecture
 
     def finish(self, lecture: str) -> None:
@@ -126,6 +130,10 @@ class Platform:
         found = self.rows(f"SELECT {columns} FROM ledger_task WHERE job_id = %s ORDER BY id", self.job(lecture))  # noqa: S608 - constant columns
         return [TaskRow(*row) for row in found]
 
+    def state(self, task: int) -> str:
+        """A task's state."""
+        return str(self.rows("SELECT state FROM ledger_task WHERE id = %s", task)[0][0])
+
     def claimed_chunk(self, lecture: str) -> TaskRow:
         """Wait for a chunk that a worker is at work on."""
         found: list[TaskRow] = []
@@ -136,6 +144,10 @@ class Platform:
 
         wait_until(look, READY_SECONDS, "no chunk is claimed")
         return found[0]
+
+    def encoders(self, worker: str) -> list[psutil.Process]:
+        """The worker's ffmpeg processes that run now."""
+        return [child for child in psutil.Process(self.parts.pid(worker)).children() if child.name() == "ffmpeg"]
 
     def caught_mid_chunk(self, lecture: str, number: signal.Signals) -> TaskRow:
         """Send a signal to a worker while it holds a chunk, and make sure that it still held it then."""

@@ -6,11 +6,12 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
-from platform_support import LONG, SHORT, Platform, draw, running
+from platform_support import HEAVY, LONG, SHORT, Platform, draw, running
 from support import wait_until
 
 from academy_core.ledger import LEASE_SECONDS
@@ -83,6 +84,42 @@ def test_a_terminated_worker_finishes_or_hands_back(platform: Platform) -> None:
     platform.assert_sound(lecture)
     assert {(task.failures, task.crashes) for task in platform.tasks(lecture)} == {(0, 0)}
     assert "Graceful shutdown" in platform.log(told.worker)
+
+
+STOP_SECONDS = 10
+
+
+def cancel(platform: Platform, lecture: str) -> None:
+    platform.api.act(lecture, "cancel")
+
+
+def delete(platform: Platform, lecture: str) -> None:
+    platform.api.delete(lecture)
+
+
+def replace(platform: Platform, lecture: str) -> None:
+    announced = {"file_name": "another.mp4", "size": 10**6, "content_type": "video/mp4"}
+    platform.api._call("POST", f"/api/v1/lectures/{lecture}/replace", json=announced)
+
+
+@pytest.fixture(scope="session")
+def heavy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw(HEAVY, tmp_path_factory.mktemp("heavy") / "heavy.mp4")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("act", [cancel, delete, replace])
+def test_running_work_stops_soon(platform: Platform, heavy: Path, act: Callable[[Platform, str], None]) -> None:
+    lecture = platform.submit(act.__name__, heavy)
+    running = platform.claimed_chunk(lecture)
+    wait_until(lambda: platform.encoders(running.worker) != [], 60, "it does not encode")
+    act(platform, lecture)
+    acted = time.monotonic()
+    assert platform.state(running.id) == "cancelled"  # it was still at work
+    wait_until(lambda: platform.encoders(running.worker) == [], STOP_SECONDS, "it encodes on")
+    print(f"{act.__name__}: stopped after {time.monotonic() - acted:.1f} s")  # noqa: T201 - the figure for the reader
+    wait_until(lambda: platform.bells() == 0, 60, "a bell is left")
+    assert platform.temporary_files() == []
 
 
 @pytest.mark.slow
