@@ -69,16 +69,28 @@ ensure_ffmpeg() {
         "ffmpeg is needed and cannot be installed without root or passwordless sudo. Run 'apt-get install ffmpeg' as root, then run again."
 }
 
-# The tests of transaction pooling want it; without it they are skipped, and say so.
+pgbouncer_of_1_23() {
+    local version
+    version=$(PATH=$PWD/.tools/pgbouncer:$PATH:/usr/sbin pgbouncer --version 2>/dev/null | sed -n 's/^PgBouncer //p')
+    [ "$(printf '%s\n' 1.23 "$version" | sort -V | head -n 1)" = 1.23 ]
+}
+
+# The tests of transaction pooling want it, from 1.23 on. Where Debian's is older it is built; an older one has to do
+# where it cannot be built; without any the tests are skipped, and say so.
 ensure_pgbouncer() {
-    if PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null; then
+    if pgbouncer_of_1_23; then
         return
     fi
-    if ! apt_install pgbouncer; then
-        echo "setup: pgbouncer를 설치할 수 없어 관련 시험을 건너뜁니다. / pgbouncer cannot be installed; its tests are skipped. Install it with: apt-get install pgbouncer" >&2
+    if ! PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null; then
+        apt_install pgbouncer && stop_service pgbouncer || true
+    fi
+    if pgbouncer_of_1_23; then
         return
     fi
-    stop_service pgbouncer
+    echo "setup: building PgBouncer into .tools"
+    command -v gcc >/dev/null && [ -f /usr/include/event2/event.h ] && [ -f /usr/include/openssl/ssl.h ] \
+        || apt_install gcc libc6-dev pkg-config libevent-dev libssl-dev || true
+    services/local/build_pgbouncer.sh .tools/pgbouncer || echo "setup: PgBouncer 1.23 이상을 마련할 수 없습니다. 관련 시험은 구버전으로 하거나 건너뜁니다. / PgBouncer 1.23 or newer is not to be had; its tests use an older one or are skipped. To build it, install as root: apt-get install gcc pkg-config libevent-dev libssl-dev" >&2
 }
 
 # Debian starts a system-wide instance of what it installs; ours run by themselves.

@@ -2,6 +2,8 @@
 
 import hashlib
 import signal
+import subprocess
+from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from django.db import connection
 from mypy_boto3_s3.type_defs import CORSRuleTypeDef
-from support import S3Handle, SqsHandle
+from support import S3Handle, SqsHandle, wait_until
 
 from academy_local import ports, processes
 from academy_local.servers import pgbouncer as pgbouncer_server
@@ -50,6 +52,35 @@ def test_pgbouncer_pools_transactions(pgbouncer: pgbouncer_server.PgBouncer) -> 
     finally:
         first.close()
         second.close()
+
+
+def test_pgbouncer_lets_its_clients_finish_when_told_to_end(
+    pgbouncer: pgbouncer_server.PgBouncer, tmp_path: Path, free_port: int
+) -> None:
+    """What a rollout of the pooler counts on; before 1.23 SIGTERM cut clients off."""
+    said = subprocess.run([str(pgbouncer_server.binary()), "--version"], check=True, capture_output=True, text=True)
+    version = tuple(map(int, said.stdout.split()[1].split(".")))
+    print(f"pgbouncer={version}")  # noqa: T201 - which one the tests of pooling used
+    if version < (1, 23):
+        pytest.skip(f"PgBouncer {version} ends at once on SIGTERM: `make setup` builds a newer one")
+    pooler = pgbouncer_server.PgBouncer(tmp_path / "pgbouncer", free_port, pgbouncer.server)
+    pooler.prepare()
+    child = processes.Child(pooler.command(), tmp_path / "log")
+    try:
+        child.wait_ready(pooler.ready, 30)
+        with closing(psycopg2.connect(pooler.dsn("postgres"))) as link, link.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            backend = cursor.fetchall()
+            child.send(signal.SIGTERM)
+            wait_until(lambda: not ports.accepts(free_port), 30, "it takes new clients")
+            cursor.execute("SELECT pg_backend_pid()")
+            assert cursor.fetchall() == backend
+            link.commit()
+            assert child.returncode() is None
+        wait_until(lambda: child.returncode() is not None, 30, "it does not end once its clients have gone")
+        assert child.returncode() == 0
+    finally:
+        child.stop()
 
 
 def test_sqs_counts_receives(sqs: SqsHandle, queue_url: str) -> None:
