@@ -242,7 +242,12 @@ def _probe(url: str) -> int:
 
 
 @contextmanager
-def running(folder: Path, file: Path, source: Source, workers: int = 2) -> Iterator[Platform]:
+def running(
+    folder: Path,
+    file: Path,
+    source: Source,
+    workers: roles.Workers = roles.Workers(),  # noqa: B008 - immutable
+) -> Iterator[Platform]:
     """A platform in this process's care: started, then stopped with all its processes."""
     place = home.Home(folder)
     place.identity()

@@ -146,6 +146,7 @@ def test_every_process_finds_all_its_settings(tmp_path: Path, monkeypatch: pytes
     processes: dict[type[settings.LogSettings | settings.PlaybackSettings], dict[str, str]] = {
         settings.ApiSettings: environment.api(identity),
         settings.VideoWorkerSettings: environment.video_worker(place, identity, 1),
+        settings.AiCpuWorkerSettings: environment.ai_cpu_worker(place, identity, 1),
         settings.PlaybackSettings: environment.origin(identity),
     }
     for cls, given_to_it in processes.items():
@@ -160,7 +161,8 @@ def test_every_process_finds_all_its_settings(tmp_path: Path, monkeypatch: pytes
 def test_everything_is_on_loopback(tmp_path: Path) -> None:
     place = home.Home(tmp_path)
     identity = place.identity()
-    for given_to_it in (environment.api(identity), environment.video_worker(place, identity, 1)):
+    workers = [make(place, identity, 1) for make in (environment.video_worker, environment.ai_cpu_worker)]
+    for given_to_it in (environment.api(identity), *workers):
         for host in re.findall(r"https?://([^:/]+)", "\n".join(given_to_it.values())):
             assert host == ports.HOST
-    assert environment.video_worker(place, identity, 1)["METRICS_HOST"] == ports.HOST
+    assert {worker["METRICS_HOST"] for worker in workers} == {ports.HOST}

@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from pydantic import ValidationError
 
 from academy_ai.kind import AiKind, KindInput, discover
 from academy_core.errors import AcademyError
+from academy_core.kinds import Payload
+from academy_core.ledger import NewTask
+from academy_core.tasks import Outcome
 
 
 def fields(pairs: Sequence[str]) -> dict[str, Any]:
@@ -87,26 +90,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    files = {key: Path(key) for key in task.sources()}
-    missing = [key for key, path in files.items() if not path.is_file()]
+    missing = [key for key in (*task.sources(), *task.media()) if not Path(key).is_file()]
     if missing:
         sys.stderr.write(f"no such file: {', '.join(missing)}\n")
         return 2
-    return _run(kinds[given.kind], task, files, given.out)
+    return _run(kinds, given.kind, task, given.out)
 
 
-def _run(kind: AiKind, task: KindInput, files: dict[str, Path], out: Path | None) -> int:
+def _run(kinds: Mapping[str, AiKind], name: str, task: KindInput, out: Path | None) -> int:
     with tempfile.TemporaryDirectory(prefix="academy-ai-") as scratch:
         folder = out or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            result = kind.load()(task, files, folder, lambda _: None)
+            result = follow(kinds, name, task, folder)
         except AcademyError as error:
             detail = f" ({error.detail})" if error.detail else ""
             sys.stderr.write(f"{error.reason.ko}\n{error.reason.en}{detail}\n")
             return 1
     sys.stdout.write(result.model_dump_json(indent=2) + "\n")
     return 0
+
+
+def follow(kinds: Mapping[str, AiKind], name: str, task: KindInput, out: Path) -> Payload:
+    """Run a task and all that it goes on with, one after the other, as the ledger would; the last result."""
+    files = {key: Path(key) for key in (*task.sources(), *task.media())}
+    files |= {key: out / key for key in task.artefacts()}
+    outcome = kinds[name].load({})(task, files, out, lambda _: None)
+    if not isinstance(outcome, Outcome):
+        return outcome
+    results = [follow(kinds, child.kind, _task(kinds, child), out) for child in outcome.children]
+    if outcome.then is None:
+        return outcome.result
+    then = _task(kinds, outcome.then).with_results([result.model_dump(mode="json") for result in results])
+    return follow(kinds, outcome.then.kind, then, out)
+
+
+def _task(kinds: Mapping[str, AiKind], new: NewTask) -> KindInput:
+    task = kinds[new.kind].task.input.model_validate(new.input)
+    assert isinstance(task, KindInput)  # noqa: S101 - every AI kind's input is one; narrows the type
+    return task
 
 
 if __name__ == "__main__":

@@ -285,7 +285,20 @@ class OperatorSettings(LogSettings):
     R2_SECRET_KEY: SecretStr | None = Field(None, description="Its secret.")
 
 
-class AiCpuWorkerSettings(WorkerSettings):
+class AiWorkerSettings(WorkerSettings):
+    """What both AI workers have."""
+
+    AI_WORKER_TEMP_DIR: str = Field("/tmp/academy-ai", description="Scratch folder.")  # noqa: S108
+    AI_CHILD_MAX_TASKS: int = Field(200, ge=1, description="Tasks after which the child process is replaced.")
+    AI_CHILD_MEMORY_MIB: int = Field(
+        2048,
+        ge=256,
+        description="Memory above which the child process is replaced after its task; the CPU worker's may never "
+        "reserve more than twice that.",
+    )
+
+
+class AiCpuWorkerSettings(AiWorkerSettings):
     """The CPU AI worker: basic and lite (S-7, S-15)."""
 
     AI_WORKER_ID_CPU: _Worker = Field(
@@ -298,7 +311,7 @@ class AiCpuWorkerSettings(WorkerSettings):
     )
 
 
-class AiGpuWorkerSettings(WorkerSettings):
+class AiGpuWorkerSettings(AiWorkerSettings):
     """The GPU AI worker: premium (S-15)."""
 
     AI_WORKER_ID_GPU: _Worker = Field(

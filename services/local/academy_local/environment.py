@@ -88,6 +88,18 @@ def video_worker(home: Home, identity: Identity, number: int) -> dict[str, str]:
     }
 
 
+def ai_cpu_worker(home: Home, identity: Identity, number: int) -> dict[str, str]:
+    """The CPU AI worker `number`: basic and lite."""
+    name = f"ai-cpu-{number}"
+    return shared(identity) | {
+        "INTERNAL_WORKER_TOKEN": identity.secrets.ai_cpu_worker,
+        "AI_WORKER_ID_CPU": name,
+        "METRICS_HOST": ports.HOST,
+        "SHUTDOWN_GRACE_SECONDS": str(SHUTDOWN_GRACE_SECONDS),
+        "AI_WORKER_TEMP_DIR": str(home.scratch / name),
+    }
+
+
 def origin(identity: Identity) -> dict[str, str]:
     """The playback origin."""
     return shared(identity) | playback(identity)

@@ -35,13 +35,17 @@ DATA = Path(home.DEFAULT_FOLDER)
 
 
 @app.command()
-def up(data: Data = DATA, workers: Annotated[int, typer.Option(min=0, max=64, help="Video workers.")] = 2) -> None:
+def up(
+    data: Data = DATA,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Video workers.")] = 2,
+    ai_workers: Annotated[int, typer.Option(min=0, max=64, help="AI workers for basic and lite.")] = 1,
+) -> None:
     """Start the platform; return when it serves."""
     place = home.Home(data)
     if place.running():
         out.print("The platform is running already.")
     else:
-        _start(place, workers)
+        _start(place, roles.Workers(workers, ai_workers))
     _print_addresses(place)
 
 
@@ -59,7 +63,7 @@ def down(data: Data = DATA) -> None:
             os.kill(state.supervisor, signal.SIGKILL)
             _wait(lambda: not place.running(), STOP_SECONDS)
     strays.end(place)
-    for role in itertools.chain.from_iterable(roles.stages(place, 0)):
+    for role in itertools.chain.from_iterable(roles.stages(place, roles.Workers(0, 0))):
         role.server.tidy()
     out.print("Stopped.")
 
@@ -131,13 +135,14 @@ def demo(
     file: Annotated[Path | None, typer.Argument(help="Your own video; a sample is drawn when left out.")] = None,
     data: Data = DATA,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Video workers.")] = 2,
+    ai_workers: Annotated[int, typer.Option(min=0, max=64, help="AI workers for basic and lite.")] = 1,
 ) -> None:
     """Start the platform, publish a lecture, and leave it running."""
     if file is not None and not file.is_file():
         _fail(f"파일이 없습니다: {file}", f"There is no such file: {file}")
     place = home.Home(data)
     if not place.running():
-        _start(place, workers)
+        _start(place, roles.Workers(workers, ai_workers))
     video = file or place.folder / "sample.mp4"
     if not video.exists():
         with out.status("Drawing a sample lecture …"):
@@ -150,13 +155,23 @@ def demo(
     out.print("\nThe platform keeps running: `make down` stops it, `academy status` shows it.")
 
 
-def _start(place: home.Home, workers: int) -> None:
+@app.command(
+    "ai",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def run_ai(context: typer.Context) -> None:
+    """An AI kind on local files: `academy ai list`, `academy ai run KIND FIELD=FILE … --out FOLDER`."""
+    command = [sys.executable, "-m", "academy_ai", *context.args]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - our own module
+
+
+def _start(place: home.Home, workers: roles.Workers) -> None:
     """Start the supervisor as a daemon and wait until all serves; exit with its reason when it does not."""
     place.identity()
     place.forget_state()
     with (place.logs / "supervisor.log").open("ab") as log:
         daemon = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "academy_local.supervisor", str(place.folder), str(workers)],
+            [sys.executable, "-m", "academy_local.supervisor", str(place.folder), str(workers.video), str(workers.ai)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

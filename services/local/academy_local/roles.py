@@ -69,8 +69,17 @@ class Worker:
         """Nothing lies outside its folder."""
 
 
-def stages(place: home.Home, workers: int) -> list[list[Role]]:
-    """All roles of a platform with so many video workers: the servers first, then what stands on them."""
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """How many of each."""
+
+    video: int = 2
+    ai: int = 1
+    """CPU AI workers."""
+
+
+def stages(place: home.Home, workers: Workers) -> list[list[Role]]:
+    """All roles of a platform with so many workers: the servers first, then what stands on them."""
     identity = place.identity()
     addresses, secrets = identity.addresses, identity.secrets
     api_environment = environment.api(identity)
@@ -110,13 +119,21 @@ def stages(place: home.Home, workers: int) -> list[list[Role]]:
         Role(store, lambda: make_buckets(store)),
     ]
     relay = Worker("relay", ("-m", "academy_api.relay"), api_environment)
-    video = [_video_worker(place, identity, number) for number in range(1, workers + 1)]
-    return [servers, [Role(worker) for worker in (api, relay, origin, *video)]]
+    video = [_video_worker(place, identity, number) for number in range(1, workers.video + 1)]
+    ai = [_ai_cpu_worker(place, identity, number) for number in range(1, workers.ai + 1)]
+    return [servers, [Role(worker) for worker in (api, relay, origin, *video, *ai)]]
 
 
 def _video_worker(place: home.Home, identity: home.Identity, number: int) -> Worker:
     env = environment.video_worker(place, identity, number)
     return Worker(env["VIDEO_WORKER_ID"], ("-m", "academy_video.main"), env, scratch=Path(env["VIDEO_WORKER_TEMP_DIR"]))
+
+
+def _ai_cpu_worker(place: home.Home, identity: home.Identity, number: int) -> Worker:
+    env = environment.ai_cpu_worker(place, identity, number)
+    return Worker(
+        env["AI_WORKER_ID_CPU"], ("-m", "academy_ai.main", "cpu"), env, scratch=Path(env["AI_WORKER_TEMP_DIR"])
+    )
 
 
 def _healthy(url: str) -> bool:

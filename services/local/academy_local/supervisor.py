@@ -1,6 +1,6 @@
 """The one parent of a platform's processes: starts them in order, restarts what ends, stops them in reverse order.
 
-`academy up` starts it as a daemon (`python -m academy_local.supervisor FOLDER WORKERS`); tests run it in a thread. It
+`academy up` starts it as a daemon (`python -m academy_local.supervisor FOLDER VIDEO AI`); tests run it in a thread. It
 holds the folder's lock while it lives and writes what it does into the folder's state. A process that ends is started
 again after a backoff; when the supervisor itself is killed, the kernel ends its children.
 """
@@ -180,7 +180,7 @@ class Supervisor:
         return found
 
 
-def main(folder: Path, workers: int) -> None:
+def main(folder: Path, workers: roles.Workers) -> None:
     """Supervise until SIGTERM or SIGINT."""
     place = home.Home(folder)
     with place.lock() as mine:
@@ -198,4 +198,4 @@ def main(folder: Path, workers: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), roles.Workers(int(sys.argv[2]), int(sys.argv[3])))

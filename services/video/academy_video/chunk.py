@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from academy_core.child import Finished
 from academy_core.errors import Retryable
 from academy_core.tasks import TaskContext
 from academy_core.video import ChunkInput, ChunkResult, Encoding, Rendition, Segment
@@ -202,9 +203,7 @@ def _view(tools: Tools, context: TaskContext[ChunkInput]) -> reader.View:
     return tools.view(encoding.source_key, encoding.source_bytes, context.output_prefix, encoding.intermediate)
 
 
-def _renditions(
-    chunk: ChunkInput, drains: "Sequence[Future[Rendition]]", finished: process.Finished
-) -> tuple[Rendition, ...]:
+def _renditions(chunk: ChunkInput, drains: "Sequence[Future[Rendition]]", finished: Finished) -> tuple[Rendition, ...]:
     """The renditions, or the error that tells most: the front missing, then an upload, then ffmpeg's own end."""
     errors = [error for drain in drains if (error := drain.exception())]
     for error in sorted(errors, key=lambda error: isinstance(error, (cut.CutError, boxes.BadBox))):

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from typing import IO
 
+from academy_core.child import Child
 from academy_core.errors import Permanent, Retryable
 from academy_core.ledger import NewTask
 from academy_core.tasks import Outcome, TaskContext
@@ -269,9 +270,9 @@ def _commands(tools: Tools, task: NormaliseInput, url: str, before: Index | None
 
 def _started(
     tools: Tools, context: TaskContext[NormaliseInput], commands: Sequence[Sequence[str]], stack: ExitStack
-) -> tuple[list[process.Child], IO[bytes]]:
+) -> tuple[list[Child], IO[bytes]]:
     """Start the commands as a pipeline; the last one's output."""
-    children: list[process.Child] = []
+    children: list[Child] = []
     stdin: int | IO[bytes] = subprocess.DEVNULL
     for command in commands:
         started = process.running(
