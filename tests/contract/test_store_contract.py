@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from academy_core.errors import NotFound, Permanent, PreconditionFailed
-from academy_core.store import ObjectStore, Part
+from academy_core.store import Level, ObjectStore, Part
 from academy_core.store_fake import FakeStore
 
 MIB = 1024 * 1024
@@ -53,6 +53,16 @@ def test_list_is_ordered_and_bounded_by_the_prefix(store_under_test: ObjectStore
         store_under_test.put(key, key.encode(), content_type="text/plain")
     assert [info.key for info in store_under_test.list("p/")] == ["p/a", "p/b", "p/c/d"]
     assert list(store_under_test.list("none/")) == []
+
+
+def test_a_level_holds_objects_and_folders(store_under_test: ObjectStore) -> None:
+    for key in ("p/a", "p/b/c/d", "p/b/e", "p/f/g", "q/h"):
+        store_under_test.put(key, b"1", content_type="text/plain")
+    level = store_under_test.level("p/")
+    assert [info.key for info in level.objects] == ["p/a"]
+    assert level.folders == ("p/b/", "p/f/")
+    assert store_under_test.level("p/b/").folders == ("p/b/c/",)
+    assert store_under_test.level("none/") == Level((), ())
 
 
 def test_sweeping_a_prefix_takes_that_folder_alone(store_under_test: ObjectStore) -> None:

@@ -123,6 +123,10 @@ class StoreUnavailable(Retryable):
     """The object store is away, throttles or refuses us; `detail` has the provider's code."""
 
 
+class CdnUnavailable(Retryable):
+    """The CDN is away, throttles or refuses us; `detail` has its codes."""
+
+
 class QueueUnavailable(Retryable):
     """SQS is away, throttles or refuses us, or a count could not be read (unknown is not zero)."""
 

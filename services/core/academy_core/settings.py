@@ -178,7 +178,28 @@ def _keyring(key_id: str, secret: SecretStr | None, previous: SecretStr | None) 
     return Keyring.parse(key_id, secret.get_secret_value(), previous.get_secret_value() if previous else "")
 
 
-class ApiSettings(LogSettings, QueueSettings, PlaybackSettings, DatabaseSettings):
+class CdnSettings(_Base):
+    """The CDN's cache: purged of what is deleted."""
+
+    CDN_PURGE_API_URL: HttpUrl = Field(
+        HttpUrl("https://api.cloudflare.com/client/v4"), description="Cloudflare's API, version 4."
+    )
+    CDN_PURGE_ZONE_ID: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = Field(
+        None, description="Cloudflare zone of CDN_HLS_BASE_URL; nothing is purged when unset."
+    )
+    CDN_PURGE_API_TOKEN: SecretStr | None = Field(
+        None, validate_default=True, description="Cloudflare API token that may purge that zone's cache, and no more."
+    )
+
+    @field_validator("CDN_PURGE_API_TOKEN")
+    @classmethod
+    def _both_or_none(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if (token is None) != (info.data.get("CDN_PURGE_ZONE_ID") is None):
+            raise ValueError("CDN_PURGE_ZONE_ID and CDN_PURGE_API_TOKEN are set together or not at all")
+        return token
+
+
+class ApiSettings(LogSettings, QueueSettings, PlaybackSettings, CdnSettings, DatabaseSettings):
     """api, api-internal, relay and migrate: they share one image and these variables."""
 
     SECRET_KEY: Annotated[SecretStr, Field(min_length=50)] = Field(description="Django's secret key.")

@@ -61,6 +61,14 @@ class Part:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What lies directly below a prefix: objects, and the prefixes (ending with '/') of the folders."""
+
+    objects: tuple[ObjectInfo, ...]
+    folders: tuple[str, ...]
+
+
 class ObjectStore(Protocol):
     """One bucket. Calls raise NotFound, PreconditionFailed, Permanent (bad request) or StoreUnavailable."""
 
@@ -105,6 +113,10 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Every object under the prefix, in key order, fetched page by page."""
+        ...
+
+    def level(self, prefix: str) -> Level:
+        """What lies directly below the prefix, in key order, without what lies deeper."""
         ...
 
     def delete(self, key: str) -> None:
@@ -268,6 +280,12 @@ def r2_client(settings: StoreSettings, *, pool: int = 10) -> "S3Client":
     return client
 
 
+def _objects(page: Any) -> Iterator[ObjectInfo]:
+    """The objects of one page of a listing."""
+    for item in page.get("Contents", ()):
+        yield ObjectInfo(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
+
+
 class R2Store:
     """An ObjectStore over R2. Thread-safe; retries with RETRY_MAX_ATTEMPTS and BACKOFF_*."""
 
@@ -399,14 +417,24 @@ class R2Store:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See ObjectStore.list."""
-        optional: dict[str, Any] = {}
+        for page in self._pages(prefix, {}):
+            yield from _objects(page)
+
+    def level(self, prefix: str) -> Level:
+        """See ObjectStore.level."""
+        pages = list(self._pages(prefix, {"Delimiter": "/"}))
+        return Level(
+            objects=tuple(info for page in pages for info in _objects(page)),
+            folders=tuple(folder["Prefix"] for page in pages for folder in page.get("CommonPrefixes", ())),
+        )
+
+    def _pages(self, prefix: str, optional: dict[str, Any]) -> Iterator[Any]:
         while True:
             page = self._call(
                 f"list {prefix}",
                 lambda: self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, **optional),
             )
-            for item in page.get("Contents", ()):
-                yield ObjectInfo(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
+            yield page
             if not page["IsTruncated"]:
                 return
             optional["ContinuationToken"] = page["NextContinuationToken"]

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from academy_core.errors import NotFound, Permanent, PreconditionFailed
-from academy_core.store import ObjectInfo, Part, check_prefix, multipart_etag
+from academy_core.store import Level, ObjectInfo, Part, check_prefix, multipart_etag
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,15 @@ class FakeStore:
                 yield self.head(key)
             except NotFound:  # deleted since the listing began
                 continue
+
+    def level(self, prefix: str) -> Level:
+        """See ObjectStore.level."""
+        found = list(self.list(prefix))
+        deeper = [rest for info in found if "/" in (rest := info.key.removeprefix(prefix))]
+        return Level(
+            objects=tuple(info for info in found if "/" not in info.key.removeprefix(prefix)),
+            folders=tuple(sorted({f"{prefix}{rest.partition('/')[0]}/" for rest in deeper})),
+        )
 
     def delete(self, key: str) -> None:
         """See ObjectStore.delete."""

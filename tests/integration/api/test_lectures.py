@@ -1,6 +1,7 @@
 """Lectures over HTTP, on real Postgres and the real ledger, with a made-up worker and the object store in memory."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -9,19 +10,23 @@ from uuid import UUID, uuid4
 
 import m3u8
 import pytest
+import structlog
 from api_support import Api, World, signed_in, stranger
 from django.db import IntegrityError, transaction
+from django.db.models import F
 from django.utils import timezone
 from lecture_support import Worker, chunk_of, plan_of
 
 from academy_api.accounts.models import AuditEntry
-from academy_api.lectures import graves, playlists, publishing, store, uploads
+from academy_api.lectures import audit, graves, playlists, publishing, store, uploads
 from academy_api.lectures.models import Lecture, Publication, State, Tombstone, Upload
+from academy_api.ledger import sql
 from academy_api.playback import api as playback_api
 from academy_api.settings import config
 from academy_core import playback
-from academy_core.errors import LeaseLost, NotFound, StoreUnavailable
+from academy_core.errors import CdnUnavailable, LeaseLost, NotFound, StoreUnavailable
 from academy_core.store_fake import FakeStore
+from academy_core.video import ChunkResult
 
 LECTURES = "/api/v1/lectures"
 DATA = b"\x00\x00\x00\x20ftypisom" + b"\x00" * 4000
@@ -35,6 +40,27 @@ def video(monkeypatch: pytest.MonkeyPatch) -> FakeStore:
     bucket = FakeStore()
     monkeypatch.setattr(store, "video", lambda: bucket)
     return bucket
+
+
+class RecordingCdn:
+    """A CDN that notes what it is told to forget; away while `away` is set."""
+
+    def __init__(self) -> None:
+        self.purged: list[str] = []
+        self.away = False
+
+    def purge(self, prefix: str) -> None:
+        if self.away:
+            raise CdnUnavailable("away")
+        self.purged.append(prefix)
+
+
+@pytest.fixture
+def cdn(monkeypatch: pytest.MonkeyPatch) -> RecordingCdn:
+    """The CDN before the bucket."""
+    recording = RecordingCdn()
+    monkeypatch.setattr(store, "cdn", lambda: recording)
+    return recording
 
 
 @pytest.fixture
@@ -66,6 +92,11 @@ class Relay:
     def restart(self) -> None:
         """Another relay process takes over."""
         self.writer = publishing.PlaylistWriter(self.bucket)
+
+
+def a_day_later() -> None:
+    """Let every step that is to come be due."""
+    Tombstone.objects.exclude(due_at=None).update(due_at=timezone.now())
 
 
 def ok(answer: Any, status: int = 200) -> Any:
@@ -585,6 +616,8 @@ def test_cancel_stops_running_work_and_sweeps_what_it_made(
     refused(teacher.call("POST", f"{LECTURES}/{lecture}/retry"), 409, "nothing-to-retry")
     refused(teacher.call("GET", f"{LECTURES}/{lecture}/playback"), 409, "not-playable-yet")
     graves.sweep()
+    a_day_later()
+    graves.sweep()
     assert not video.objects
 
 
@@ -609,8 +642,8 @@ def test_a_cancelled_upload_is_aborted(teacher: Api, video: FakeStore) -> None:
         video.list_parts(upload.source_key, upload.upload_id)
 
 
-def test_delete_leaves_a_tombstone_that_is_swept_twice(
-    world: World, teacher: Api, working: Working, video: FakeStore, relay: Relay
+def test_delete_hides_at_once_and_deletes_a_day_later(  # noqa: PLR0917 - fixtures
+    world: World, teacher: Api, working: Working, video: FakeStore, relay: Relay, cdn: RecordingCdn
 ) -> None:
     _, publication, complete = working
     complete(0)
@@ -623,20 +656,47 @@ def test_delete_leaves_a_tombstone_that_is_swept_twice(
     with pytest.raises(LeaseLost):
         complete(1)
     relay.turn()
+    before = set(video.objects)
     graves.sweep()
-    assert not video.objects
+    prefix = publication.output_prefix
+    names = {"master.m3u8", "720p.m3u8", "480p.m3u8", "audio.m3u8"}
+    assert not {f"{prefix}{name}" for name in names} & set(video.objects), "nobody can begin to play it"
+    assert before - set(video.objects) == {f"{prefix}{name}" for name in names}
+    assert cdn.purged == [prefix]
 
-    zombie = f"{publication.output_prefix}720p/zombie.m4s"
+    zombie = f"{prefix}720p/zombie.m4s"
     video.put(zombie, b"late", content_type="video/iso.segment")
     graves.sweep()
-    assert zombie in video.objects, "not due again yet"
+    assert zombie in video.objects, "not due yet"
     tombstone = Tombstone.objects.get(pk=publication.pk)
-    assert tombstone.due_at == tombstone.created_at + graves.LONGEST_TASK
-    past = timezone.now() - graves.LONGEST_TASK
-    Tombstone.objects.update(created_at=past, due_at=past + graves.LONGEST_TASK)
+    assert tombstone.due_at is not None
+    assert tombstone.due_at - timezone.now() > graves.LONGEST_TASK, "no worker can still be writing then"
+    a_day_later()
     graves.sweep()
     assert not video.objects
     assert Tombstone.objects.get(pk=publication.pk).due_at is None
+    assert cdn.purged == [prefix, prefix]
+
+
+def test_a_cdn_that_is_away_is_asked_again_and_holds_nobody_up(
+    teacher: Api, relay: Relay, video: FakeStore, cdn: RecordingCdn
+) -> None:
+    first, second = made_ready(teacher, relay, "1강"), made_ready(teacher, relay, "2강")
+    prefixes = [Publication.objects.get(lecture=lecture).output_prefix for lecture in (first, second)]
+    teacher.call("DELETE", f"{LECTURES}/{first}")
+    cdn.away = True
+    with pytest.raises(CdnUnavailable):
+        graves.sweep()
+    cdn.away = False
+    teacher.call("DELETE", f"{LECTURES}/{second}")
+    graves.sweep()
+    assert cdn.purged == prefixes[1:]
+    a_day_later()
+    while Tombstone.objects.filter(due_at__lte=timezone.now()).exists():
+        graves.sweep()
+        a_day_later()
+    assert sorted(cdn.purged) == sorted(prefixes * 2)
+    assert not video.objects
 
 
 def test_a_sweep_goes_page_by_page_and_spares_the_neighbours(
@@ -655,7 +715,9 @@ def test_a_sweep_goes_page_by_page_and_spares_the_neighbours(
         graves.sweep()
         turns += 1
         assert turns < 10
-    assert turns == 3
+        if turns == 1:
+            a_day_later()
+    assert turns == 4, "hidden, then three objects at a time"
     assert set(video.objects) == before
     assert state_of(teacher, stays) == "ready"
 
@@ -686,7 +748,10 @@ def test_replace_keeps_the_old_publication_until_the_new_one_is_ready(
     assert not Publication.objects.filter(pk=old.pk).exists()
     graves.sweep()
     assert f"{old.output_prefix}master.m3u8" in video.objects, "those who watch the old one go on for a while"
-    Tombstone.objects.update(created_at=timezone.now() - graves.SUPERSEDED_FOR, due_at=timezone.now())
+    a_day_later()
+    graves.sweep()
+    assert f"{old.output_prefix}master.m3u8" not in video.objects
+    a_day_later()
     graves.sweep()
     assert not [key for key in video.objects if str(old.pk) in key]
     assert Tombstone.objects.get(pk=old.pk).due_at is None
@@ -751,3 +816,164 @@ def test_deleting_a_finished_job_before_its_playlists_ended_is_harmless(
 def test_a_character_that_cannot_be_stored_is_refused_wherever_it_stands(teacher: Api) -> None:
     refused(teacher.call("GET", f"{LECTURES}?title=%00"), 422, "unstorable-character")
     refused(teacher.call("POST", LECTURES, {"title": "a\0b", **FILE}), 422, "unstorable-character")
+
+
+# -- what nobody lists ------------------------------------------------------------------------------------------------
+
+
+def put_media(bucket: FakeStore, publication: Publication, *chunks: ChunkResult) -> list[str]:
+    """The files of these chunks, as the worker uploads them; their keys."""
+    keys = [f"{publication.output_prefix}{name}" for chunk in chunks for name in chunk.keys()]  # noqa: SIM118 - a result
+    for key in keys:
+        bucket.put(key, b"media", content_type="video/iso.segment")
+    return keys
+
+
+def age(bucket: FakeStore, by: timedelta) -> None:
+    """Everything stored, and every publication, gets older."""
+    for key, found in bucket.objects.items():
+        bucket.objects[key] = replace(found, modified=found.modified - by)
+    Publication.objects.exclude(ready_at=None).update(ready_at=F("ready_at") - by)
+
+
+def test_what_a_ready_publication_does_not_list_goes_after_a_day(teacher: Api, video: FakeStore, relay: Relay) -> None:
+    lecture = made_ready(teacher, relay)
+    publication = Publication.objects.get(lecture=lecture)
+    listed = put_media(video, publication, *(chunk_of(PLAN, index) for index in range(3)))
+    left = put_media(video, publication, chunk_of(PLAN, 1, init="b"))
+    whole = set(video.objects)
+    graves.tidy()
+    assert set(video.objects) == whole, "too young: a worker that lost its lease may still be writing"
+    age(video, graves.KEPT_FOR + graves.LONGEST_TASK)
+    young = f"{publication.output_prefix}720p/young.m4s"
+    video.put(young, b"media", content_type="video/iso.segment")
+    graves.tidy()
+    assert set(video.objects) == whole - set(left) | {young}
+    assert set(listed) <= set(video.objects)
+    publication.refresh_from_db()
+    assert publication.tidied_at is not None
+
+
+def test_what_the_stored_playlists_name_is_never_unlisted(teacher: Api, video: FakeStore, relay: Relay) -> None:
+    """After a restore the ledger's results may be others than those that were published."""
+    lecture = made_ready(teacher, relay)
+    publication = Publication.objects.get(lecture=lecture)
+    named = f"{publication.output_prefix}720p/named.m4s"
+    video.put(named, b"media", content_type="video/iso.segment")
+    key = f"{publication.output_prefix}720p.m3u8"
+    text = video.get(key).replace(b"#EXT-X-ENDLIST", b"#EXTINF:6.0,\n720p/named.m4s\n#EXT-X-ENDLIST")
+    video.put(key, text, content_type=playlists.CONTENT_TYPE)
+    age(video, graves.KEPT_FOR + graves.LONGEST_TASK)
+    graves.tidy()
+    assert named in video.objects
+
+
+def test_a_job_that_was_folded_away_deletes_nothing(teacher: Api, video: FakeStore, relay: Relay) -> None:
+    lecture = made_ready(teacher, relay)
+    publication = Publication.objects.get(lecture=lecture)
+    put_media(video, publication, chunk_of(PLAN, 0, init="b"))
+    age(video, graves.KEPT_FOR + graves.LONGEST_TASK)
+    whole = set(video.objects)
+    sql.execute("DELETE FROM ledger_task WHERE job_id = %(job)s", {"job": publication.job})
+    graves.tidy()
+    assert set(video.objects) == whole
+
+
+def walk(bucket: FakeStore) -> audit.Auditor:
+    """One whole audit."""
+    auditor = audit.Auditor(bucket)
+    for _ in range(50):
+        auditor.run()
+    return auditor
+
+
+def test_files_without_a_row_are_reported_and_stay(teacher: Api, video: FakeStore, relay: Relay) -> None:
+    made_ready(teacher, relay)
+    gone = made_ready(teacher, relay, "지운 강의")
+    teacher.call("DELETE", f"{LECTURES}/{gone}")
+    root = config.R2_PREFIX
+    strangers = {
+        f"{root}/{uuid4()}/{uuid4()}/master.m3u8",
+        f"{root}/{Publication.objects.get().lecture_id}/{uuid4()}/720p/000000.m4s",
+        f"sources/{uuid4()}/{uuid4()}",
+        f"{root}/notes.txt",
+    }
+    for key in strangers:
+        video.put(key, b"x", content_type="text/plain")
+    whole = dict(video.objects)
+    with structlog.testing.capture_logs() as logs:
+        walk(video)
+    assert video.objects == whole
+    reported = {entry["key"] for entry in logs if entry["event"] == "files_without_row"}
+    assert len(reported) == 4
+    assert all(any(stranger.startswith(key) for stranger in strangers) for key in reported)
+    assert audit.WITHOUT_ROW._value.get() == 4
+
+
+def test_an_audit_that_is_broken_off_begins_anew(
+    teacher: Api, video: FakeStore, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_ready(teacher, relay)
+    video.put("sources/lost", b"x", content_type="text/plain")
+    auditor = audit.Auditor(video)
+    with monkeypatch.context() as patch:
+        patch.setattr(video, "level", raises_unavailable)
+        with pytest.raises(StoreUnavailable):
+            auditor.run()
+    audit.WITHOUT_ROW.set(0)
+    for _ in range(10):
+        auditor.run()
+    assert audit.WITHOUT_ROW._value.get() == 1
+
+
+def raises_unavailable(_prefix: str) -> None:
+    raise StoreUnavailable("away")
+
+
+def test_a_database_restored_to_an_hour_ago_loses_no_lecture(teacher: Api, video: FakeStore, relay: Relay) -> None:
+    """The hour that is lost held a deletion, a replacement, the end of an encoding, and a lecture that was new."""
+    deleted, replaced = made_ready(teacher, relay, "지운 강의"), made_ready(teacher, relay, "교체한 강의")
+    encoding = uploaded(teacher, video, "변환 중")
+    Worker().plan(PLAN)
+    hour_ago = transaction.savepoint()
+    alive = dict(video.objects)
+
+    teacher.call("DELETE", f"{LECTURES}/{deleted}")
+    worker = Worker()
+    for index, task in worker.claim_chunks(3).items():
+        worker.complete(task, chunk_of(PLAN, index))
+    worker.publish(PLAN)
+    relay.turn()
+    assert state_of(teacher, encoding) == "ready"
+    ok(teacher.call("POST", f"{LECTURES}/{replaced}/replace", FILE), 201)
+    send_parts(teacher, replaced, video)
+    ok(teacher.call("POST", f"{LECTURES}/{replaced}/upload/complete"))
+    Worker().encode(PLAN)
+    relay.turn()
+    made_ready(teacher, relay, "새 강의")
+    graves.sweep()
+    lost = Publication.objects.values_list("pk", flat=True)
+    new = {str(pk) for pk in lost}
+    assert not any(key.endswith(".m3u8") for key in set(video.objects) & set(alive) if deleted in key)
+
+    transaction.savepoint_rollback(hour_ago)
+    relay.restart()
+    new -= {str(pk) for pk in Publication.objects.values_list("pk", flat=True)}
+    walk(video)
+    graves.sweep()
+    graves.tidy()
+    for key, found in alive.items():
+        assert video.objects[key].data == found.data, key
+    worker = Worker()
+    for index, task in worker.claim_chunks(3).items():
+        worker.complete(task, chunk_of(PLAN, index))
+    worker.publish(PLAN)
+    relay.turn()
+    for lecture in (deleted, replaced, encoding):
+        assert state_of(teacher, lecture) == "ready"
+        publication = Publication.objects.get(lecture=lecture)
+        assert playlist(video, publication, "720p.m3u8").is_endlist
+        assert playlist(video, publication, "master.m3u8").playlists
+    assert len(new) == 2
+    for unknown in new:
+        assert any(unknown in key for key in video.objects), "reported, not deleted"

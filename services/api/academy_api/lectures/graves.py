@@ -1,7 +1,9 @@
 """Removing what publications leave in the object store: tombstones, and the relay's duties that sweep by them.
 
-A worker that lost its lease may go on writing until its task's time is over, so what is swept at once is swept again
-after the longest task time. Both sweeps are repeatable and go page by page: killed anywhere, the next run goes on.
+A publication that goes is hidden first: its playlists move out of the way and the CDN forgets it, so that nobody can
+begin to play it. A day later everything is deleted and the CDN purged again: until then a database restored to an
+earlier hour finds its lectures whole (`audit` brings the playlists back), and no worker that lost its lease can still
+be writing. Every step is repeatable and goes page by page: killed anywhere, the next run goes on.
 """
 
 import itertools
@@ -12,8 +14,11 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
-from academy_api.lectures import states, store, uploads
+from academy_api.lectures import playlists, states, store, uploads
+from academy_api.lectures.cdn import Cdn
 from academy_api.lectures.models import Lecture, Publication, State, Tombstone, Upload
+from academy_api.ledger import jobs
+from academy_core.errors import Retryable
 from academy_core.store import ObjectStore
 from academy_core.video import KINDS
 
@@ -21,17 +26,27 @@ SWEEP_SECONDS = 5.0
 GIVE_UP_SECONDS = 60.0
 LONGEST_TASK = timedelta(seconds=max(kind.max_seconds for kind in KINDS) + 60)
 """After this long no attempt that was running when a publication went can still write."""
+KEPT_FOR = timedelta(days=1)
+"""Between hiding and deleting: longer than LONGEST_TASK, and than the way back to a backup."""
+HIDDEN = "removed/"
+"""Where the playlists of a hidden publication lie, below its prefix."""
 SUPERSEDED_FOR = timedelta(hours=12)
 """A replaced publication goes on playing to whoever was watching, as long as the shortest playback grant."""
 ABANDONED_AFTER = timedelta(days=1)
+TIDY_SECONDS = 10.0
+AGAIN_AFTER = timedelta(minutes=1)
+"""A tombstone whose step failed lets the others go first."""
 _PAGE = 1000
 _BATCH = 100
 
 _log = structlog.get_logger(__name__)
 
 
-def bury(publications: Iterable[Publication], *, sweep_at: datetime | None = None) -> None:
-    """Leave a tombstone for each (in the caller's transaction); swept at once unless `sweep_at` says later."""
+def bury(publications: Iterable[Publication], *, hide_at: datetime | None = None, keep: bool = True) -> None:
+    """Leave a tombstone for each (in the caller's transaction). Hidden at once unless `hide_at` says later.
+
+    `keep` False: deleted at the first step, because it never was a lecture (no video, an upload left alone).
+    """
     now = timezone.now()
     Tombstone.objects.bulk_create(
         [
@@ -42,7 +57,8 @@ def bury(publications: Iterable[Publication], *, sweep_at: datetime | None = Non
                 source_key=publication.upload.source_key,
                 upload_id=publication.upload.upload_id,
                 created_at=now,
-                due_at=sweep_at or now,
+                due_at=hide_at or now,
+                hidden=not keep,
             )
             for publication in publications
         ],
@@ -51,24 +67,94 @@ def bury(publications: Iterable[Publication], *, sweep_at: datetime | None = Non
 
 
 def sweep() -> None:
-    """Relay duty: sweep one page of the tombstone that has waited longest."""
+    """Relay duty: the next step of the tombstone that has waited longest. Raises Retryable when it failed."""
     tombstone = Tombstone.objects.filter(due_at__lte=timezone.now()).order_by("due_at").first()
-    if tombstone is None or not _sweep_page(store.video(), tombstone):
+    if tombstone is None:
         return
-    now = timezone.now()
-    again = tombstone.created_at + LONGEST_TASK
-    Tombstone.objects.filter(pk=tombstone.pk).update(due_at=again if again > now else None)
-    _log.info("publication_swept", publication=str(tombstone.publication), again=again > now)
+    step = _delete if tombstone.hidden else _hide
+    try:
+        step(store.video(), store.cdn(), tombstone)
+    except Retryable:
+        tombstone.due_at = timezone.now() + AGAIN_AFTER
+        tombstone.save(update_fields=["due_at"])
+        raise
 
 
-def _sweep_page(bucket: ObjectStore, tombstone: Tombstone) -> bool:
-    """Delete up to a page of objects; True when nothing is left."""
+def _hide(bucket: ObjectStore, cdn: Cdn, tombstone: Tombstone) -> None:
+    """Nobody can begin to play it any more; an upload under way ends."""
+    if tombstone.upload_id:
+        bucket.abort_multipart(tombstone.source_key, tombstone.upload_id)
+    prefix = tombstone.output_prefix
+    for info in bucket.level(prefix).objects:
+        if info.key.endswith(playlists.SUFFIX):
+            move_playlist(bucket, info.key, f"{prefix}{HIDDEN}{info.key.removeprefix(prefix)}")
+    cdn.purge(prefix)
+    tombstone.hidden, tombstone.due_at = True, timezone.now() + KEPT_FOR
+    tombstone.save(update_fields=["hidden", "due_at"])
+    _log.info("publication_hidden", publication=str(tombstone.publication))
+
+
+def move_playlist(bucket: ObjectStore, key: str, to: str) -> None:
+    """Copy, then delete: killed in between, it is simply moved again."""
+    bucket.put(to, bucket.get(key), content_type=playlists.CONTENT_TYPE, cache_control=playlists.GROWING)
+    bucket.delete(key)
+
+
+def _delete(bucket: ObjectStore, cdn: Cdn, tombstone: Tombstone) -> None:
+    """Delete up to a page of objects; with the last one the CDN forgets it for good."""
     if tombstone.upload_id:
         bucket.abort_multipart(tombstone.source_key, tombstone.upload_id)
     bucket.delete(tombstone.source_key)
     keys = [info.key for info in itertools.islice(bucket.list(tombstone.output_prefix), _PAGE)]
     bucket.delete_many(keys)
-    return len(keys) < _PAGE
+    if len(keys) == _PAGE:
+        return
+    cdn.purge(tombstone.output_prefix)
+    tombstone.due_at = None
+    tombstone.save(update_fields=["due_at"])
+    _log.info("publication_deleted", publication=str(tombstone.publication))
+
+
+def tidy() -> None:
+    """Relay duty: rid one ready publication of files that it does not list, once, a day after the last could come.
+
+    Such files are what an attempt left that was killed or lost its lease and whose successor gave other bytes.
+    """
+    before = timezone.now() - KEPT_FOR - LONGEST_TASK
+    untidied = Publication.objects.filter(state=State.READY, tidied_at=None, ready_at__lt=before)
+    publication = untidied.order_by("ready_at").first()
+    if publication is None:
+        return
+    bucket, prefix = store.video(), publication.output_prefix
+    listed = _listed(bucket, publication)
+    old = timezone.now() - KEPT_FOR
+    unlisted = [
+        info.key for info in bucket.list(prefix) if info.key.removeprefix(prefix) not in listed and info.modified < old
+    ]
+    if listed and unlisted:
+        bucket.delete_many(unlisted)
+        _log.info("publication_tidied", publication=str(publication.pk), deleted=len(unlisted))
+    Publication.objects.filter(pk=publication.pk).update(tidied_at=timezone.now())
+
+
+def _listed(bucket: ObjectStore, publication: Publication) -> set[str]:
+    """Names that belong to the publication: its playlists, what they name, what its tasks' results list.
+
+    Empty when the ledger has folded the job away: then nobody can tell any more.
+    """
+    if publication.job is None:
+        return set()
+    results = [
+        kind.result.model_validate(found.result) for kind in KINDS for found in jobs.results(publication.job, kind.name)
+    ]
+    if not results:
+        return set()
+    names = set(itertools.chain.from_iterable(result.keys() for result in results))
+    for info in bucket.level(publication.output_prefix).objects:
+        if info.key.endswith(playlists.SUFFIX):
+            names.add(info.key.removeprefix(publication.output_prefix))
+            names |= playlists.names_in(bucket.get(info.key).decode())
+    return names
 
 
 def give_up_uploads() -> None:
@@ -93,5 +179,5 @@ def _give_up(lecture: Lecture) -> None:
     if publication is None:
         return
     states.fail(publication, uploads.ABANDONED)
-    bury([publication])
+    bury([publication], keep=False)
     states.follow(lecture)

@@ -76,6 +76,8 @@ class Publication(AcademyOwned):
     """video.publish's result, once the job has succeeded; the playlists are then ended and the lecture is ready."""
     created_at = models.DateTimeField(auto_now_add=True)
     ready_at = models.DateTimeField(null=True)
+    tidied_at = models.DateTimeField(null=True)
+    """When it was rid of what it does not list; once, about a day after it became ready."""
 
     class Meta(AcademyOwned.Meta):
         """At most one ready and one newer publication a lecture."""
@@ -90,6 +92,9 @@ class Publication(AcademyOwned):
                 fields=["playlists_at"],
                 name="publication_running",
                 condition=Q(state__in=["processing", "playable"]),
+            ),
+            models.Index(
+                fields=["ready_at"], name="publication_untidied", condition=Q(state="ready", tidied_at__isnull=True)
             ),
         ]
 
@@ -126,7 +131,7 @@ class Upload(AcademyOwned):
 
 
 class Tombstone(models.Model):
-    """What is left of a publication that is gone: its keys, swept now and again after the longest task time.
+    """What is left of a publication that is gone: its keys. First its playlists are hidden, a day later all is deleted.
 
     Kept for good and without references, so that every publication id that was ever removed stays on record.
     """
@@ -138,7 +143,9 @@ class Tombstone(models.Model):
     upload_id = models.TextField(blank=True)
     created_at = models.DateTimeField()
     due_at = models.DateTimeField(null=True)
-    """When it is swept next; None when nothing can appear under its keys any more."""
+    """When its next step is due; None when everything is deleted."""
+    hidden = models.BooleanField(db_default=False)
+    """Whether its playlists are out of reach already, so that the next step deletes."""
 
     class Meta:
         """The sweeping duty reads only what is due."""

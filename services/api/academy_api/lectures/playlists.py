@@ -7,12 +7,19 @@ A longer prefix of chunks gives a playlist that begins with the shorter one's te
 playlist only ever sees segments added (RFC 8216, 6.2.1).
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from academy_core.video import Bandwidth, ChunkResult, PlanResult, PublishResult, Rendition, Rung
 
-MASTER = "master.m3u8"
+SUFFIX = ".m3u8"
+MASTER = f"master{SUFFIX}"
+CONTENT_TYPE = "application/vnd.apple.mpegurl"
+GROWING = "public, max-age=1"
+ENDED = "public, max-age=300"
+"""Cache-Control while chunks are coming, and afterwards."""
+_URI = re.compile(r'URI="([^"]+)"')
 ENDLIST = "#EXT-X-ENDLIST\n"
 FROM_THE_START = "#EXT-X-START:TIME-OFFSET=0"
 """Players take a playlist without ENDLIST for a live event and would begin near its end. In media playlists alone:
@@ -22,7 +29,7 @@ AUDIO_GROUP = "audio"
 
 def file_name(rendition: str) -> str:
     """The media playlist of a rendition, relative to the publication's prefix like the segments in it."""
-    return f"{rendition}.m3u8"
+    return f"{rendition}{SUFFIX}"
 
 
 def contiguous(chunks: Mapping[int, ChunkResult]) -> list[ChunkResult]:
@@ -88,6 +95,12 @@ def entries(text: str) -> str:
     """A media playlist without its head: what may only grow. The head is the release's that wrote it last."""
     head, mark, rest = text.partition("#EXT-X-MAP")
     return mark + rest if mark else head
+
+
+def names_in(text: str) -> set[str]:
+    """Every file that a playlist of ours names, relative to it."""
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return {*lines, *_URI.findall(text)}
 
 
 def early_master(plan: PlanResult, chunks: Sequence[ChunkResult]) -> str:

@@ -30,9 +30,6 @@ AT_MOST_EVERY = timedelta(seconds=1)
 """R2 refuses more than one write a second to one key."""
 AT_ONCE = 100
 """Publications looked at in one run; the others have their turn in the next."""
-CONTENT_TYPE = "application/vnd.apple.mpegurl"
-GROWING = "public, max-age=1"
-ENDED = "public, max-age=300"
 _THREADS = 8
 
 _log = structlog.get_logger(__name__)
@@ -155,7 +152,7 @@ class PlaylistWriter:
     def _write(self, step: _Step) -> None:
         """Media playlists first, the master last: a player never sees a master whose parts are missing."""
         for name, text in step.media.items():
-            self._grow(step.prefix + name, text, cache_control=ENDED if step.ended else GROWING)
+            self._grow(step.prefix + name, text, cache_control=playlists.ENDED if step.ended else playlists.GROWING)
         self._write_master(step)
 
     def _grow(self, key: str, text: str, *, cache_control: str) -> None:
@@ -174,9 +171,9 @@ class PlaylistWriter:
         key = step.prefix + playlists.MASTER
         stored = self._read(key)
         if stored is None:
-            self._put(key, step.master, ENDED if step.ended else GROWING, None)
+            self._put(key, step.master, playlists.ENDED if step.ended else playlists.GROWING, None)
         elif step.ended and stored.text != step.master:
-            self._put(key, step.master, ENDED, stored.etag)
+            self._put(key, step.master, playlists.ENDED, stored.etag)
 
     def _read(self, key: str) -> _Stored | None:
         """What is stored under the key, from our copy where there is one. ETag first: a later change fails the PUT."""
@@ -193,7 +190,7 @@ class PlaylistWriter:
             etag = self._bucket.put(
                 key,
                 text.encode(),
-                content_type=CONTENT_TYPE,
+                content_type=playlists.CONTENT_TYPE,
                 cache_control=cache_control,
                 if_match=over,
                 if_none_match=over is None,
@@ -249,5 +246,5 @@ def _record(step: _Step) -> None:
 def _supersede(lecture: Lecture) -> None:
     """The publication that played until now goes; who watches it may go on for a while."""
     old = list(lecture.publications.select_related("upload").filter(state=State.READY))
-    graves.bury(old, sweep_at=timezone.now() + graves.SUPERSEDED_FOR)
+    graves.bury(old, hide_at=timezone.now() + graves.SUPERSEDED_FOR)
     lecture.publications.filter(pk__in=[each.pk for each in old]).delete()

@@ -248,7 +248,7 @@ def complete(lecture: UUID, request_id: str) -> None:
             _submit(publication, upload, source, request_id)
         else:
             states.fail(publication, reason)
-            graves.bury([publication])
+            graves.bury([publication], keep=False)
         states.follow(locked)
     if reason is not None:
         raise Permanent(reason=reason)
