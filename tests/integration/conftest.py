@@ -5,6 +5,7 @@ process of its own (academy_local.hold), which stops it and removes its files wh
 Addresses and credentials are in the environment (tests/django_settings.py): code under test needs no patching.
 """
 
+import contextlib
 import fcntl
 import os
 import subprocess
@@ -84,7 +85,8 @@ def s3() -> S3Handle:
     client = server.client()
     present = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
     for name in {"academy-video", "academy-ai"} - present:
-        client.create_bucket(Bucket=name)
+        with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):  # another process of the run was faster
+            client.create_bucket(Bucket=name)
     return S3Handle(server, client)
 
 
