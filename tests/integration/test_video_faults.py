@@ -92,15 +92,15 @@ def stored(store: R2Store) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def undisturbed(lecture: media.Numbered, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What the worker makes of the lecture when nothing fails."""
-    with media.http_store() as store:
-        media.publish(
-            media.Worker(store, tmp_path_factory.mktemp("worker"), RULES), media.upload_source(store, lecture.path)
-        )
-        return {
-            key.removeprefix(media.PREFIX): found.data
-            for key, found in store.objects.items()
-            if key.startswith(media.PREFIX)
-        }
+    store = media.WatchedStore()
+    media.publish(
+        media.Worker(store, tmp_path_factory.mktemp("worker"), RULES), media.upload_source(store, lecture.path)
+    )
+    return {
+        key.removeprefix(media.PREFIX): found.data
+        for key, found in store.objects.items()
+        if key.startswith(media.PREFIX)
+    }
 
 
 @pytest.mark.parametrize("number", range(SEEDS))
@@ -141,7 +141,7 @@ def children_of(process: psutil.Process, name: str) -> list[psutil.Process]:
 
 
 def stopped_in_mid_chunk(
-    store: media.HttpStore, worker: media.Worker, chunk: ChunkInput, fault: Callable[[psutil.Process], None]
+    store: media.WatchedStore, worker: media.Worker, chunk: ChunkInput, fault: Callable[[psutil.Process], None]
 ) -> BaseException | None:
     """Make a chunk, do something to its ffmpeg once it runs; the error that came of it."""
     context = media.context(CHUNK, chunk)
@@ -160,36 +160,36 @@ def stopped_in_mid_chunk(
 def test_an_ffmpeg_that_is_killed_is_tried_again_with_the_same_result(
     lecture: media.Numbered, folder: Path, undisturbed: dict[str, bytes]
 ) -> None:
-    with media.http_store() as store:
-        worker = media.Worker(store, folder, RULES)
-        source = media.upload_source(store, lecture.path)
-        chunk = ChunkInput.model_validate(worker.run(PLAN, source).children[0].input)
-        before = threading.active_count()
-        error = stopped_in_mid_chunk(store, worker, chunk, lambda child: child.send_signal(signal.SIGKILL))
-        assert isinstance(error, Retryable)
-        assert children_of(psutil.Process(), "ffmpeg") == []
-        wait_until(lambda: threading.active_count() <= before, 10, "threads stayed")
-        worker.run(CHUNK, chunk)
-        made = {key.removeprefix(media.PREFIX): found.data for key, found in store.objects.items()}
+    store = media.WatchedStore()
+    worker = media.Worker(store, folder, RULES)
+    source = media.upload_source(store, lecture.path)
+    chunk = ChunkInput.model_validate(worker.run(PLAN, source).children[0].input)
+    before = threading.active_count()
+    error = stopped_in_mid_chunk(store, worker, chunk, lambda child: child.send_signal(signal.SIGKILL))
+    assert isinstance(error, Retryable)
+    assert children_of(psutil.Process(), "ffmpeg") == []
+    wait_until(lambda: threading.active_count() <= before, 10, "threads stayed")
+    worker.run(CHUNK, chunk)
+    made = {key.removeprefix(media.PREFIX): found.data for key, found in store.objects.items()}
     assert {name: data for name, data in made.items() if not name.startswith("sources/")}.items() <= undisturbed.items()
 
 
 def test_an_ffmpeg_that_hangs_is_ended_by_the_wall_clock(lecture: media.Numbered, folder: Path) -> None:
-    with media.http_store() as store:
-        worker = media.Worker(store, folder, RULES)
-        source = media.upload_source(store, lecture.path)
-        chunk = ChunkInput.model_validate(worker.run(PLAN, source).children[0].input)
-        context = media.context(CHUNK, chunk)
-        object.__setattr__(context, "task", context.task.model_copy(update={"max_seconds": 3}))
-        store.open.clear()
-        with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(worker.handler(CHUNK).run, context)
-            me = psutil.Process()
-            wait_until(lambda: bool(children_of(me, "ffmpeg")), 30, "no ffmpeg", lambda: not running.done())
-            for child in children_of(me, "ffmpeg"):
-                child.suspend()
-            store.open.set()
-            error = running.exception(60)
+    store = media.WatchedStore()
+    worker = media.Worker(store, folder, RULES)
+    source = media.upload_source(store, lecture.path)
+    chunk = ChunkInput.model_validate(worker.run(PLAN, source).children[0].input)
+    context = media.context(CHUNK, chunk)
+    object.__setattr__(context, "task", context.task.model_copy(update={"max_seconds": 3}))
+    store.open.clear()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(worker.handler(CHUNK).run, context)
+        me = psutil.Process()
+        wait_until(lambda: bool(children_of(me, "ffmpeg")), 30, "no ffmpeg", lambda: not running.done())
+        for child in children_of(me, "ffmpeg"):
+            child.suspend()
+        store.open.set()
+        error = running.exception(60)
     assert isinstance(error, Retryable)
     assert "took too long" in error.detail
     assert children_of(psutil.Process(), "ffmpeg") == []
@@ -203,16 +203,16 @@ def test_an_ffmpeg_that_leaks_is_held_to_its_memory_and_the_worker_lives(
         f"#!{sys.executable}\nimport mmap\nkept = []\nwhile True:\n    kept.append(mmap.mmap(-1, 256 << 20))\n"
     )
     leaking.chmod(0o755)
-    with media.http_store() as store:
-        source = media.upload_source(store, lecture.path)
-        sound = media.Worker(store, folder, RULES)
-        chunk = ChunkInput.model_validate(sound.run(PLAN, source).children[0].input)
-        peak = psutil.Process().memory_info().rss
-        with pytest.raises(Retryable, match="Cannot allocate memory"):
-            media.Worker(store, folder, RULES, ffmpeg=str(leaking)).run(CHUNK, chunk)
-        assert psutil.Process().memory_info().rss < peak + (256 << 20)
-        sound.run(CHUNK, chunk)
-        made = {key.removeprefix(media.PREFIX) for key in store.objects}
+    store = media.WatchedStore()
+    source = media.upload_source(store, lecture.path)
+    sound = media.Worker(store, folder, RULES)
+    chunk = ChunkInput.model_validate(sound.run(PLAN, source).children[0].input)
+    peak = psutil.Process().memory_info().rss
+    with pytest.raises(Retryable, match="Cannot allocate memory"):
+        media.Worker(store, folder, RULES, ffmpeg=str(leaking)).run(CHUNK, chunk)
+    assert psutil.Process().memory_info().rss < peak + (256 << 20)
+    sound.run(CHUNK, chunk)
+    made = {key.removeprefix(media.PREFIX) for key in store.objects}
     assert {name for name in made if not name.startswith("sources/")} <= undisturbed.keys()
 
 
@@ -230,11 +230,11 @@ try:
 except OSError as error:
     print("full:", error.strerror)
 (folder / "more").unlink(missing_ok=True)
-with media.http_store() as store:
-    media.publish(media.Worker(store, folder, RULES), media.upload_source(store, Path({source!r})))
-    for key, found in sorted(store.objects.items()):
-        if key.startswith(media.PREFIX):
-            print(key.removeprefix(media.PREFIX), len(found.data))
+store = media.WatchedStore()
+media.publish(media.Worker(store, folder, RULES), media.upload_source(store, Path({source!r})))
+for key, found in sorted(store.objects.items()):
+    if key.startswith(media.PREFIX):
+        print(key.removeprefix(media.PREFIX), len(found.data))
 """
 
 
