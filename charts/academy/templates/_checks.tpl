@@ -28,7 +28,8 @@ one message.
 {{- end -}}
 {{- if and (not $v.apiInternal.enabled) (or $v.ingress.enabled $v.gateway.enabled) -}}
 {{- range $v.ingress.paths -}}
-{{- if hasPrefix (printf "%s/" (trimSuffix "/" .)) "/internal/" -}}
+{{- $path := printf "%s/" (trimSuffix "/" .) -}}
+{{- if or (hasPrefix $path "/internal/") (hasPrefix "/internal/" $path) -}}
 {{- $faults = append $faults (printf "ingress.paths: %s would route the worker endpoints from outside (apiInternal.enabled is false)" .) -}}
 {{- end -}}
 {{- end -}}
