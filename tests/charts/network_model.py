@@ -37,7 +37,9 @@ def allows(policies: Iterable[Manifest], source: Place, target: Place, port: int
     )
 
 
-def _side(policies: list[Manifest], side: str, here: Place, there: Place, port: int, protocol: str) -> bool:
+def _side(  # noqa: PLR0917 - a connection, seen from one side
+    policies: list[Manifest], side: str, here: Place, there: Place, port: int, protocol: str
+) -> bool:
     mine = [
         policy["spec"]
         for policy in policies

@@ -54,7 +54,7 @@ ELSEWHERE = [
 ]
 
 
-def wanted(release: Release) -> Iterator[tuple[str, str, int]]:
+def wanted(release: Release) -> Iterator[tuple[str, str, int]]:  # noqa: C901, PLR0912 - one line an arrow
     """What design §1 has: who reaches whom on which port."""
     internal = "academy-api-internal" in release.of("Deployment")
     pooled = "academy-pgbouncer" in release.of("Deployment")

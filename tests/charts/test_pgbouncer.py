@@ -84,8 +84,8 @@ def test_too_many_server_connections_fail_with_the_sum_spelled_out() -> None:
 
 def test_without_a_pooler_the_api_itself_must_fit() -> None:
     assert (
-        "database.maxConnections: (1 api + 1 surge) × 4 workers × 20 database.maxConcurrency = 160, + 2 relay with surge "
-        "+ 1 migrate + 1 backup + 1 exporter = 165, more than 87 database.maxConnections - 5 reserved = 82"
+        "database.maxConnections: (1 api + 1 surge) × 4 workers × 20 database.maxConcurrency = 160, + 2 relay with "
+        "surge + 1 migrate + 1 backup + 1 exporter = 165, more than 87 database.maxConnections - 5 reserved = 82"
     ) in refusal(pgbouncer__enabled=False)
 
 
@@ -99,7 +99,7 @@ def test_without_a_pooler_the_api_itself_must_fit() -> None:
     pool=st.integers(1, 60),
 )
 def test_the_chart_renders_exactly_when_both_sums_hold(
-    replicas: int, internal: int, workers: int, concurrency: int, poolers: int, pool: int
+    *, replicas: int, internal: int, workers: int, concurrency: int, poolers: int, pool: int
 ) -> None:
     sets = {
         "api.replicas": replicas,
