@@ -34,6 +34,11 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = WAIT_SE
     return value
 
 
+def _documents(name: str) -> list[dict[str, Any]]:
+    """The manifests of operator/deploy/`name`."""
+    return list(yaml.safe_load_all((ROOT / "operator" / "deploy" / name).read_text(encoding="utf-8")))
+
+
 @dataclass(frozen=True)
 class Kube:
     """The cluster as its administrator sees it."""
@@ -47,6 +52,12 @@ class Kube:
     @property
     def custom(self) -> client.CustomObjectsApi:
         return client.CustomObjectsApi(self.api)
+
+    def impersonating(self, user: str) -> client.ApiClient:
+        """The cluster as another user."""
+        api = client.ApiClient(self.api.configuration)
+        api.default_headers["Impersonate-User"] = user
+        return api
 
     def apply_crd(self, definition: dict[str, Any]) -> None:
         """Create or replace a CustomResourceDefinition; wait until it is served."""
@@ -79,12 +90,18 @@ class Kube:
         name = f"e2e-{uuid4().hex[:10]}"
         self.core.create_namespace({"metadata": {"name": name}})
         rbac: Any = client.RbacAuthorizationV1Api(self.api)
-        role, binding = yaml.safe_load_all((ROOT / "operator" / "deploy" / "rbac.yaml").read_text(encoding="utf-8"))
-        try:
-            rbac.create_cluster_role(role)
-        except client.ApiException as error:
-            if error.status != 409:
-                raise
+        role, binding = _documents("rbac.yaml")
+        cluster_role, cluster_binding = _documents("rbac-cluster.yaml")
+        for create, body in (
+            (rbac.create_cluster_role, role),
+            (rbac.create_cluster_role, cluster_role),
+            (rbac.create_cluster_role_binding, cluster_binding),
+        ):
+            try:
+                create(body)
+            except client.ApiException as error:
+                if error.status != 409:
+                    raise
         rbac.create_namespaced_role_binding(name, binding)
         return name
 
@@ -178,6 +195,8 @@ class Operator:
     r2_endpoint: str
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
+    """More namespaces that it serves."""
     process: "subprocess.Popen[bytes] | None" = None
     port: int = 0
     metrics_port: int = 0
@@ -186,7 +205,8 @@ class Operator:
         """Start it; wait until its probe answers."""
         self.port, self.metrics_port = ports.free(2)
         command = [sys.executable, "-m", "kopf", "run", "-m", "academy_operator", "--standalone"]
-        command += ["--namespace", self.namespace, f"--liveness=http://127.0.0.1:{self.port}/healthz"]
+        command += [f"--namespace={name}" for name in (self.namespace, *self.also)]
+        command += [f"--liveness=http://127.0.0.1:{self.port}/healthz"]
         environment = {
             "PATH": os.environ["PATH"],
             "KUBECONFIG": str(self.kubeconfig),
@@ -223,6 +243,17 @@ class Operator:
             return self.sample('academy_operator_resources{kind="Queue"}')
         except httpx.HTTPError:
             return -1.0
+
+    def await_death(self, at_rest: Callable[[], bool]) -> bool:
+        """Wait until something killed it, or kill it when it has nothing left to do; whether it was the former."""
+        assert self.process is not None
+        process = self.process
+        eventually(lambda: process.poll() is not None or at_rest(), "it is killed, or at rest")
+        died = process.poll() is not None
+        process.kill()
+        process.wait()
+        self.process = None
+        return died
 
     def healthy(self) -> bool:
         """Whether the probe answers."""

@@ -14,7 +14,7 @@ from academy_operator.errors import ClusterFault, Forbidden, NamespaceTerminatin
 from academy_operator.model import GROUP, VERSION, Json, Resource, format_time, resource_of
 
 API_VERSION = f"{GROUP}/{VERSION}"
-PAGE = 500
+PAGE = 100
 """Objects listed in one answer."""
 JSON_PATCH = "application/json-patch+json"
 TIMEOUTS = (5, 20)
@@ -183,16 +183,26 @@ class KubernetesCluster:
         return {key: base64.b64decode(value) for key, value in (secret.data or {}).items()}
 
     def post_event(self, resource: Resource, reason: str, message: str, now: datetime) -> None:
-        """See Cluster."""
+        """See Cluster. A namespace that ends refuses what is new, and loses its RoleBindings, in either order."""
         body = event_body(resource, reason, message, now)
         try:
             self.core.create_namespaced_event(resource.namespace, body, _request_timeout=TIMEOUTS)
         except (client.ApiException, urllib3.exceptions.HTTPError) as error:
             if _status(error) == HTTPStatus.CONFLICT:
                 return
-            if _is_terminating(error):
+            refused = _status(error) == HTTPStatus.FORBIDDEN
+            if _is_terminating(error) or (refused and self._is_ending(resource.namespace)):
                 raise NamespaceTerminating(resource.namespace) from error
             raise _fault("post Event", resource.label, error) from error
+
+    def _is_ending(self, namespace: str) -> bool:
+        try:
+            found = self.core.read_namespace(namespace, _request_timeout=TIMEOUTS)
+        except (client.ApiException, urllib3.exceptions.HTTPError) as error:
+            if _status(error) == HTTPStatus.NOT_FOUND:
+                return True
+            raise _fault("read namespace", namespace, error) from error
+        return bool(found.metadata.deletion_timestamp)
 
     def _find_config_map(self, namespace: str, name: str) -> dict[str, Any] | None:
         try:

@@ -3,6 +3,7 @@
 kopf's bodies are turned into `Resource` at the edge (main.py); everything inside works with it.
 """
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -83,9 +84,11 @@ def resource_of(kind: str, plural: str, body: Json) -> Resource:
 
 
 def plain(value: Any) -> Any:
-    """Deep copy of JSON-like mappings and sequences (kopf hands out views) into dicts and lists."""
+    """Deep copy of JSON-like mappings and sequences into dicts and lists; equal strings are kept once (memory)."""
+    if isinstance(value, str):
+        return sys.intern(value)
     if isinstance(value, Mapping):
-        return {key: plain(inner) for key, inner in value.items()}
+        return {sys.intern(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
     return value

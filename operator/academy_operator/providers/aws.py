@@ -9,12 +9,19 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
 
 from academy_operator import metrics
 from academy_operator.errors import (
     AccessDenied,
     AlreadyExists,
+    CredentialsMissing,
     DeletedRecently,
     Gone,
     ProviderFault,
@@ -31,6 +38,8 @@ CONFIG = Config(
 )
 """A connection a thread; few retries: the reconciler backs off by itself, and no pass may hold a thread for long."""
 MOVE_VISIBILITY_SECONDS = 60
+BATCH_BYTES = 1_048_576
+"""SQS's limit for all messages of a batch."""
 AGE_WINDOW = timedelta(minutes=15)
 AGE_PERIOD = 60
 
@@ -41,7 +50,8 @@ ABSENT = frozenset(
 DENIED = frozenset(
     {
         "AccessDenied", "AccessDeniedException", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch",
-        "InvalidClientTokenId", "ExpiredToken", "UnrecognizedClientException", "Unauthorized",
+        "InvalidClientTokenId", "ExpiredToken", "ExpiredTokenException", "InvalidIdentityToken",
+        "UnrecognizedClientException", "Unauthorized",
     }
 )  # fmt: skip
 THROTTLED = frozenset(
@@ -80,6 +90,11 @@ def wrapped(operation: str) -> Iterator[None]:
         fault = fault_of(str(details.get("Code", "")), str(details.get("Message", "")))
         metrics.PROVIDER_CALLS.labels(operation, type(fault).__name__).inc()
         raise fault from error
+    except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError) as error:
+        metrics.PROVIDER_CALLS.labels(operation, type(error).__name__).inc()
+        raise CredentialsMissing(
+            f"{operation}: {type(error).__name__}: no credentials from the environment, IRSA or Pod Identity"
+        ) from error
     except BotoCoreError as error:
         metrics.PROVIDER_CALLS.labels(operation, type(error).__name__).inc()
         raise ProviderFault(f"{operation}: {type(error).__name__}") from error
@@ -211,6 +226,7 @@ class AwsQueues:
             ).get("Messages", [])
         if not messages:
             return 0
+        messages = fitting(messages)
         entries = [
             {
                 "Id": str(index),
@@ -293,6 +309,16 @@ class AwsQueues:
         if self.cloudwatch is None:
             raise Unsupported("there is no CloudWatch")
         return self.cloudwatch
+
+
+def fitting(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """As many of the first messages as one SendMessageBatch takes, at least one; the others show again later."""
+    total = 0
+    for index, message in enumerate(messages):
+        total += len(message["Body"].encode()) + len(str(message.get("MessageAttributes", "")))
+        if index and total > BATCH_BYTES:
+            return messages[:index]
+    return messages
 
 
 def _alarm(raw: Mapping[str, Any]) -> Alarm:

@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from academy_operator.errors import Gone
+from academy_operator.errors import Gone, ProviderFault
 from academy_operator.model import Owner
 from academy_operator.providers.aws import CONFIG, Keys, wrapped
 from academy_operator.providers.buckets import MARKER_KEY, CorsRule, LifecycleRule
@@ -151,7 +151,11 @@ class R2Buckets:
         keys = [{"Key": entry["Key"]} for entry in answer.get("Contents", []) if entry["Key"] != MARKER_KEY]
         if keys:
             with wrapped("DeleteObjects"):
-                self.s3.delete_objects(Bucket=name, Delete={"Objects": keys, "Quiet": True})
+                answer = self.s3.delete_objects(Bucket=name, Delete={"Objects": keys, "Quiet": True})
+            refused = answer.get("Errors", [])
+            if refused:
+                code, key = refused[0].get("Code"), refused[0].get("Key")
+                raise ProviderFault(f"DeleteObjects: {len(refused)} objects are still there; {key}: {code}")
             return False
         with wrapped("ListMultipartUploads"):
             uploads = self.s3.list_multipart_uploads(Bucket=name).get("Uploads", [])

@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
-from cluster import apiserver, s3_server
+from cluster import apiserver, controllers, s3_server
 from kubernetes import client, config
 from moto.server import ThreadedMotoServer
 from operator_e2e import Kube, Operator
@@ -49,6 +49,13 @@ def kube(kubeconfigs: dict[str, Path]) -> Kube:
     for kind in ("queue", "bucket"):
         found.apply_crd(crd(kind))
     return found
+
+
+@pytest.fixture(scope="session")
+def _controllers(kubeconfigs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Namespaces empty themselves, and what has an owner goes with it."""
+    with controllers.running(kubeconfigs["admin"], tmp_path_factory.mktemp("controllers")):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -96,9 +103,9 @@ def make_operator(
     """Make operators that are stopped when the test ends."""
     made: list[Operator] = []
 
-    def make(namespace: str, **environment: str) -> Operator:
+    def make(namespace: str, *also: str, **environment: str) -> Operator:
         log = tmp_path / "operator.log"
-        operator = Operator(kubeconfigs["operator"], namespace, endpoint, r2_endpoint, log, environment)
+        operator = Operator(kubeconfigs["operator"], namespace, endpoint, r2_endpoint, log, environment, also)
         made.append(operator)
         return operator
 

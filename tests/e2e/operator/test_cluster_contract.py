@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from kubernetes import client, config
-from operator_e2e import Kube
+from operator_e2e import Kube, eventually
 
 from academy_operator import cluster as cluster_module
 from academy_operator.cluster import Cluster, KubernetesCluster
@@ -76,10 +76,9 @@ def test_all_are_listed_over_several_pages(side: Side, monkeypatch: pytest.Monke
     assert made[1].uid not in {one.uid for one in side.cluster.list("Queue", "queues", side.namespace)}
 
 
-@pytest.mark.usefixtures("kube")
-def test_a_namespace_without_rights_is_forbidden(kubeconfigs: dict[str, Path]) -> None:
-    api: client.ApiClient = config.new_client_from_config(str(kubeconfigs["operator"]))  # type: ignore[no-untyped-call]
-    real = KubernetesCluster(client.CoreV1Api(api), client.CustomObjectsApi(api), ())
+def test_what_may_not_be_read_is_forbidden(kube: Kube) -> None:
+    nobody = kube.impersonating("system:serviceaccount:academy-system:nobody")
+    real = KubernetesCluster(client.CoreV1Api(nobody), client.CustomObjectsApi(nobody), ())
     with pytest.raises(Forbidden):
         list(real.list("Queue", "queues", "default"))
 
@@ -137,6 +136,27 @@ def test_a_terminating_namespace_takes_no_event(side: Side) -> None:
         side.cluster.terminating.add(side.namespace)
     with pytest.raises(NamespaceTerminating):
         side.cluster.post_event(resource, "LeftBehind", "something", NOW)
+
+
+def test_an_ending_namespace_that_has_lost_its_role_binding_takes_no_event(
+    kube: Kube, kubeconfigs: dict[str, Path], namespace: str
+) -> None:
+    """Its controller deletes everything at once, the operator's rights too: 403 is then not for want of a binding."""
+    api: client.ApiClient = config.new_client_from_config(str(kubeconfigs["operator"]))  # type: ignore[no-untyped-call]
+    real = KubernetesCluster(client.CoreV1Api(api), client.CustomObjectsApi(api), (namespace,))
+    resource = resource_of("Queue", "queues", kube.create(namespace, "queues", "academy-a", {}))
+    rbac: Any = client.RbacAuthorizationV1Api(kube.api)
+    rbac.delete_namespaced_role_binding("academy-operator", namespace)
+
+    def refused() -> bool:
+        with pytest.raises(ClusterFault) as caught:
+            real.post_event(resource, "HoldsMessages", "3 messages", NOW)
+        return isinstance(caught.value, Forbidden)
+
+    eventually(refused, "the right is gone")
+    kube.core.delete_namespace(namespace)
+    with pytest.raises(NamespaceTerminating):
+        real.post_event(resource, "HoldsMessages", "3 messages", NOW)
 
 
 def test_a_status_that_the_schema_refuses_is_a_fault_and_not_a_resource_that_is_gone(

@@ -2,9 +2,6 @@
 
 import copy
 import os
-import random
-import signal
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,12 +11,8 @@ from operator_e2e import Kube, Operator, eventually
 from operator_support import crd
 
 from academy_operator.model import GROUP, VERSION
-from academy_operator.providers.r2 import R2Buckets
 
 READY = ("True", "Available")
-KILLS = 100 if os.environ.get("ACADEMY_SOAK") == "1" else 4
-BUCKET_EVERY = 25 if KILLS > 25 else 1
-"""The emulator has room for about ten buckets: each takes volumes of its own."""
 RESTING = 1000 if os.environ.get("ACADEMY_SOAK") == "1" else 60
 
 MakeOperator = Callable[..., Operator]
@@ -29,63 +22,6 @@ def created_at(sqs: Any, name: str) -> str:
     url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     return str(attributes["CreatedTimestamp"])
-
-
-def test_killed_at_random_points(
-    kube: Kube, namespace: str, make_operator: MakeOperator, sqs: Any, buckets: R2Buckets
-) -> None:
-    """KILLS seeded kills, adoption Refuse: all end Ready, so nothing of ours was ever taken for another's."""
-    seed = 20261124
-    dice = random.Random(seed)  # noqa: S311  (a test's dice)
-    operator = make_operator(namespace)
-    made: dict[str, str] = {}
-    for kill in range(KILLS):
-        name = f"academy-kill-{seed}-{kill}"
-        kube.create(namespace, "queues", name, {})
-        if kill % BUCKET_EVERY == 0:
-            kube.create(namespace, "buckets", name, {})
-        operator.start(ready=False)
-        time.sleep(dice.uniform(0.5, 6.0))  # the moment of the kill: there is nothing to wait for
-        operator.stop(signal.SIGKILL)
-        for earlier, moment in made.items():
-            assert created_at(sqs, earlier) == moment, f"seed {seed}: {earlier} was made twice"
-        found = sqs.list_queues(QueueNamePrefix=f"academy-kill-{seed}").get("QueueUrls", [])
-        made = {url.rpartition("/")[2]: created_at(sqs, url.rpartition("/")[2]) for url in found}
-    operator.start()
-    for kill in range(KILLS):
-        name = f"academy-kill-{seed}-{kill}"
-        kube.await_condition(namespace, "queues", name, "Ready", READY)
-        if kill % BUCKET_EVERY == 0:
-            kube.await_condition(namespace, "buckets", name, "Ready", READY)
-            assert buckets.owner(name) is not None
-    for earlier, moment in made.items():
-        assert created_at(sqs, earlier) == moment, f"seed {seed}: {earlier} was made twice"
-
-
-def test_a_redrive_is_not_run_twice_over_kills(
-    kube: Kube, namespace: str, make_operator: MakeOperator, sqs: Any
-) -> None:
-    dice = random.Random(7)  # noqa: S311  (a test's dice)
-    operator = make_operator(namespace)
-    operator.start()
-    kube.create(namespace, "queues", "academy-kill-redrive", {})
-    kube.await_condition(namespace, "queues", "academy-kill-redrive", "Ready", READY)
-    status = kube.status(namespace, "queues", "academy-kill-redrive")
-    for number in range(40):
-        sqs.send_message(QueueUrl=status["dlqUrl"], MessageBody=str(number))
-    redrive = {"token": "one", "maxMessages": 20, "maxMessagesPerSecond": 10}
-    kube.patch(namespace, "queues", "academy-kill-redrive", {"redrive": redrive})
-    time.sleep(dice.uniform(0.2, 1.5))  # the moment of the kill: there is nothing to wait for
-    operator.stop(signal.SIGKILL)
-    operator.start()
-
-    def ended() -> bool:
-        record = kube.status(namespace, "queues", "academy-kill-redrive").get("redrive", {})
-        return bool(record.get("phase") == "Completed")
-
-    eventually(ended, "the redrive ends")
-    counted = sqs.get_queue_attributes(QueueUrl=status["url"], AttributeNames=["All"])["Attributes"]
-    assert int(counted["ApproximateNumberOfMessages"]) <= 20, "the maximum holds over the kill"
 
 
 def test_resumed_without_a_patch(kube: Kube, namespace: str, make_operator: MakeOperator) -> None:

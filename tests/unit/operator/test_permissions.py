@@ -45,8 +45,8 @@ def test_the_r2_adapter_counts_every_call() -> None:
     assert len(re.findall(r"self\.s3\.\w+\(", source)) == len(re.findall(r"wrapped\(", source))
 
 
-def rules() -> dict[tuple[str, str], set[str]]:
-    role = next(iter(yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text(encoding="utf-8"))))
+def rules(name: str) -> dict[tuple[str, str], set[str]]:
+    role = next(iter(yaml.safe_load_all((DEPLOY / name).read_text(encoding="utf-8"))))
     return {
         (group, resource): set(rule["verbs"])
         for rule in role["rules"]
@@ -55,8 +55,8 @@ def rules() -> dict[tuple[str, str], set[str]]:
     }
 
 
-def test_rbac_grants_what_the_client_calls_and_what_kopf_needs() -> None:
-    ours = "academy.hakwonplus.com"
+def called(pattern: str, plurals: dict[str, str]) -> dict[tuple[str, str], set[str]]:
+    """What the Kubernetes client is asked for."""
     verbs = {
         "read": "get",
         "create": "create",
@@ -65,12 +65,26 @@ def test_rbac_grants_what_the_client_calls_and_what_kopf_needs() -> None:
         "delete": "delete",
         "list": "list",
     }
-    plurals = {"config_map": "configmaps", "secret": "secrets", "event": "events"}
-    called = re.findall(r"self\.core\.(\w+?)_namespaced_(\w+)\(", inspect.getsource(cluster))
     needed: dict[tuple[str, str], set[str]] = {}
-    for verb, thing in called:
+    for verb, thing in re.findall(pattern, inspect.getsource(cluster)):
         needed.setdefault(("", plurals[thing]), set()).add(verbs[verb])
+    return needed
+
+
+def test_rbac_grants_what_the_client_calls_in_a_namespace() -> None:
+    plurals = {"config_map": "configmaps", "secret": "secrets", "event": "events"}
+    assert rules("rbac.yaml") == called(r"self\.core\.(\w+?)_namespaced_(\w+)\(", plurals)
+
+
+def test_in_the_whole_cluster_rbac_grants_only_our_own_kinds_and_a_look_at_a_namespace() -> None:
+    ours = "academy.hakwonplus.com"
+    needed = called(r"self\.core\.([a-z]+)_(namespace)\(", {"namespace": "namespaces"})
     for plural in ("queues", "buckets"):
-        needed[ours, plural] = {"get", "list", "watch", "patch"}
+        needed[ours, plural] = {"get", "list", "watch", "patch"}  # kopf's, and our own listing
         needed[ours, f"{plural}/status"] = {"patch"}
-    assert rules() == needed
+    assert rules("rbac-cluster.yaml") == needed
+
+
+def test_every_call_of_the_core_api_is_one_of_those() -> None:
+    calls = re.findall(r"self\.core\.(\w+)\(", inspect.getsource(cluster))
+    assert all("_namespaced_" in call or call == "read_namespace" for call in calls)

@@ -1,7 +1,13 @@
 """Provider errors become ours at the edge, by code; and nothing else passes."""
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
 from prometheus_client import REGISTRY
 
 from academy_operator import errors
@@ -43,6 +49,32 @@ def test_every_provider_error_is_wrapped_and_counted(error: Exception) -> None:
         raise error
     assert caught.value.retryable
     assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoCredentialsError(),
+        PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),
+        CredentialRetrievalError(provider="container-role", error_msg="secret body"),
+    ],
+)
+def test_missing_credentials_are_told_as_such_without_what_the_chain_said(error: Exception) -> None:
+    expected = pytest.raises(errors.CredentialsMissing, match="the environment, IRSA or Pod Identity")
+    with expected as caught, aws.wrapped("GetQueueUrl"):
+        raise error
+    assert "secret body" not in str(caught.value)
+
+
+def sized(size: int) -> dict[str, str]:
+    return {"Body": "x" * size}
+
+
+def test_a_batch_that_is_sent_on_stays_within_sqs_s_limit() -> None:
+    assert len(aws.fitting([sized(1)] * 10)) == 10
+    assert len(aws.fitting([sized(300_000)] * 10)) == 3
+    assert len(aws.fitting([sized(1_048_576), sized(1)])) == 1, "one always goes"
+    assert len(aws.fitting([{"Body": "가" * 300_000}] * 2)) == 1, "bytes count, not characters"
 
 
 def test_calls_are_counted_by_operation_and_result() -> None:

@@ -9,7 +9,7 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 
-from academy_operator.errors import AlreadyExists
+from academy_operator.errors import AlreadyExists, ProviderFault
 from academy_operator.providers import aws, r2
 from academy_operator.providers.buckets import CorsRule, LifecycleRule
 
@@ -27,16 +27,18 @@ class Body:
 
 
 class Wire:
-    """Keeps every request, answers each with one answer."""
+    """Keeps every request, answers each with one answer, or with `answers` in turn."""
 
     def __init__(self) -> None:
         self.requests: list[AWSPreparedRequest] = []
         self.status = 200
         self.content = b""
+        self.answers: list[bytes] = []
 
     def __call__(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         self.requests.append(request)
-        return AWSResponse(request.url, self.status, HTTPHeaders(), Body(self.content))
+        content = self.answers.pop(0) if self.answers else self.content
+        return AWSResponse(request.url, self.status, HTTPHeaders(), Body(content))
 
 
 @pytest.fixture
@@ -95,6 +97,15 @@ def test_a_conflict_is_told(wire: Wire, provider: r2.R2Buckets) -> None:
     wire.content = b"<Error><Code>BucketConflict</Code><Message>taken</Message></Error>"
     with pytest.raises(AlreadyExists):
         provider.create("academy-video", None)
+
+
+def test_objects_that_cannot_be_deleted_are_a_fault_and_not_an_endless_loop(wire: Wire, provider: r2.R2Buckets) -> None:
+    """R2 answers DeleteObjects with 200 whatever became of each key."""
+    listing = b"<ListBucketResult><Contents><Key>a.m4s</Key></Contents></ListBucketResult>"
+    refusal = b"<DeleteResult><Error><Key>a.m4s</Key><Code>AccessDenied</Code></Error></DeleteResult>"
+    wire.answers = [listing, refusal]
+    with pytest.raises(ProviderFault, match=r"1 objects are still there; a.m4s: AccessDenied"):
+        provider.empty("academy-video")
 
 
 def _text(value: Any) -> str:
