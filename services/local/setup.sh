@@ -142,6 +142,13 @@ ensure_browser() {
     fi
 }
 
+# The tests of speech to text let it speak; without it they are skipped, and say so.
+ensure_espeak() {
+    if ! command -v espeak-ng >/dev/null && ! apt_install espeak-ng; then
+        echo "setup: espeak-ng를 설치할 수 없어 관련 시험을 건너뜁니다. / espeak-ng cannot be installed; its tests are skipped. Install it with: apt-get install espeak-ng" >&2
+    fi
+}
+
 python_is_new_enough || apt_install python3 && python_is_new_enough || fail \
     "Python 3.11 이상이 필요합니다." "Python 3.11 or newer is needed as python3."
 command -v setpriv >/dev/null || fail \
@@ -153,4 +160,5 @@ if [ "$purpose" != run ]; then
     ensure_browser
 fi
 [ "$purpose" != e2e ] || ensure_cluster
-PATH=$PATH:$PWD/.tools/uv/bin uv sync --quiet --frozen --extra dev
+# torch (5 GB) is for the tests alone: the engine for GPUs is tested on the processor.
+PATH=$PATH:$PWD/.tools/uv/bin uv sync --quiet --frozen --extra dev $([ "$purpose" = run ] || echo --extra gpu)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from academy_ai import sandbox, tasks
 from academy_ai.host import Host, Life
-from academy_ai.kind import AiKind, Options, discover
+from academy_ai.kind import AiKind, discover
 from academy_core import settings as core_settings
 from academy_core.errors import SettingsFault
 from academy_core.kinds import Queue
@@ -43,8 +43,7 @@ def cpu() -> Profile:
 def premium() -> Profile:
     """Premium alone, on a GPU where there is one."""
     settings = core_settings.load(core_settings.AiGpuWorkerSettings)
-    options: Options = {}
-    life = Life(settings.AI_CHILD_MAX_TASKS, settings.AI_CHILD_MEMORY_MIB * 2**20, None, options)
+    life = Life(settings.AI_CHILD_MAX_TASKS, settings.AI_CHILD_MEMORY_MIB * 2**20, None, settings.options())
     return Profile(settings, settings.AI_WORKER_ID_GPU, {Queue.AI_PREMIUM: 1}, life, warm=True)
 
 

@@ -332,7 +332,26 @@ class AiCpuWorkerSettings(AiWorkerSettings):
     )
 
 
-class AiGpuWorkerSettings(AiWorkerSettings):
+class TranscribeSettings(_Base):
+    """Speech to text."""
+
+    TRANSCRIBE_MODEL_DIR: str | None = Field(
+        None, description="Folder of a multilingual Whisper model in CTranslate2's format; never fetched at run time."
+    )
+    TRANSCRIBE_MODEL_SHA256: str | None = Field(
+        None, pattern=r"^[0-9a-fA-F]{64}$", description="What the model's `model.bin` must hash to."
+    )
+    TRANSCRIBE_ENGINE: Literal["auto", "torch", "ctranslate2"] = Field(
+        "auto", description="torch where there is a GPU, else CTranslate2 with int8."
+    )
+
+    def options(self) -> dict[str, str]:
+        """What is set, as the AI kinds get it."""
+        found = {name: getattr(self, name) for name in TranscribeSettings.model_fields}
+        return {name: str(value) for name, value in found.items() if value is not None}
+
+
+class AiGpuWorkerSettings(AiWorkerSettings, TranscribeSettings):
     """The GPU AI worker: premium (S-15)."""
 
     AI_WORKER_ID_GPU: _Worker = Field(

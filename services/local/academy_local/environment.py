@@ -3,7 +3,7 @@
 Pure: only addresses, credentials and sizes differ from a cluster.
 """
 
-from academy_local import ports
+from academy_local import ports, speech_model
 from academy_local.home import Home, Identity
 from academy_local.servers import postgres, sqs
 
@@ -91,9 +91,25 @@ def video_worker(home: Home, identity: Identity, number: int) -> dict[str, str]:
 def ai_cpu_worker(home: Home, identity: Identity, number: int) -> dict[str, str]:
     """The CPU AI worker `number`: basic and lite."""
     name = f"ai-cpu-{number}"
-    return shared(identity) | {
+    return _ai_worker(home, identity, name) | {
         "INTERNAL_WORKER_TOKEN": identity.secrets.ai_cpu_worker,
         "AI_WORKER_ID_CPU": name,
+    }
+
+
+def ai_premium_worker(home: Home, identity: Identity) -> dict[str, str]:
+    """The premium AI worker, with the model that lies in the data folder."""
+    name = "ai-premium"
+    return _ai_worker(home, identity, name) | {
+        "INTERNAL_WORKER_TOKEN": identity.secrets.ai_gpu_worker,
+        "AI_WORKER_ID_GPU": name,
+        "TRANSCRIBE_MODEL_DIR": str(home.folder / speech_model.FOLDER),
+        "TRANSCRIBE_MODEL_SHA256": speech_model.SHA256,
+    }
+
+
+def _ai_worker(home: Home, identity: Identity, name: str) -> dict[str, str]:
+    return shared(identity) | {
         "METRICS_HOST": ports.HOST,
         "SHUTDOWN_GRACE_SECONDS": str(SHUTDOWN_GRACE_SECONDS),
         "AI_WORKER_TEMP_DIR": str(home.scratch / name),

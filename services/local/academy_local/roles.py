@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from academy_local import environment, home, ports, processes
+from academy_local import environment, home, ports, processes, speech_model
 from academy_local.servers import postgres, s3, sqs
 
 MAX_RECEIVE_COUNT = 20
@@ -75,7 +75,7 @@ class Workers:
 
     video: int = 2
     ai: int = 1
-    """CPU AI workers."""
+    """CPU AI workers. With any, there is one for premium too where speech can be read (`speech_model`)."""
 
 
 def stages(place: home.Home, workers: Workers) -> list[list[Role]]:
@@ -121,6 +121,8 @@ def stages(place: home.Home, workers: Workers) -> list[list[Role]]:
     relay = Worker("relay", ("-m", "academy_api.relay"), api_environment)
     video = [_video_worker(place, identity, number) for number in range(1, workers.video + 1)]
     ai = [_ai_cpu_worker(place, identity, number) for number in range(1, workers.ai + 1)]
+    if workers.ai and speech_model.available():
+        ai.append(_ai_premium_worker(place, identity))
     return [servers, [Role(worker) for worker in (api, relay, origin, *video, *ai)]]
 
 
@@ -134,6 +136,13 @@ def _ai_cpu_worker(place: home.Home, identity: home.Identity, number: int) -> Wo
     return Worker(
         env["AI_WORKER_ID_CPU"], ("-m", "academy_ai.main", "cpu"), env, scratch=Path(env["AI_WORKER_TEMP_DIR"])
     )
+
+
+def _ai_premium_worker(place: home.Home, identity: home.Identity) -> Worker:
+    speech_model.assemble(place.folder / speech_model.FOLDER)
+    env = environment.ai_premium_worker(place, identity)
+    command = ("-m", "academy_ai.main", "premium")
+    return Worker(env["AI_WORKER_ID_GPU"], command, env, scratch=Path(env["AI_WORKER_TEMP_DIR"]))
 
 
 def _healthy(url: str) -> bool:

@@ -1,0 +1,1 @@
+"""lecture.transcribe: speech becomes subtitles with the time of each word."""
