@@ -42,8 +42,17 @@ test: check  ## Everything: check, then all tests with their coverage gates
 	$(bin)/pytest -n $(JOBS) --maxprocesses=4 --cov --cov-report= --coverage-gate $(TESTS)
 
 .PHONY: e2e
-e2e: setup-e2e  ## The operator against a real kube-apiserver (the first time builds it: minutes)
-	ACADEMY_E2E=1 $(bin)/pytest -n $(JOBS) --maxprocesses=2 --timeout=3600 tests/e2e
+e2e: setup-e2e  ## The platform and its operator on a real Kubernetes (the first time compiles it: half an hour)
+	ACADEMY_E2E=1 $(bin)/pytest -n $(JOBS) --maxprocesses=2 --timeout=3600 tests/e2e/operator
+	ACADEMY_E2E=1 $(bin)/pytest -n 0 --timeout=3600 tests/e2e/cluster
+
+.PHONY: cluster-up
+cluster-up: setup-e2e  ## Start a Kubernetes with KEDA on this machine, no Docker needed
+	@PYTHONPATH=tests $(bin)/python -m cluster up
+
+.PHONY: cluster-down
+cluster-down: setup-e2e  ## Stop it; only its cache stays
+	@PYTHONPATH=tests $(bin)/python -m cluster down
 
 .PHONY: soak
 soak: setup  ## The drills in full length

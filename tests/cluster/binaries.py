@@ -17,6 +17,7 @@ from pathlib import Path
 from cluster import cache
 
 TOOLS = Path(__file__).parent / "tools"
+KEDA = "github.com/kedacore/keda/v2"
 METRICS_SERVER = "sigs.k8s.io/metrics-server@v0.9.0"
 BUILD_SECONDS = 3600
 DOWNLOAD_SECONDS = 600
@@ -53,7 +54,7 @@ def kubernetes_version() -> str:
 
 def keda_version() -> str:
     """For instance v2.20.2."""
-    return version("github.com/kedacore/keda/v2")
+    return version(KEDA)
 
 
 @functools.cache
@@ -101,6 +102,17 @@ def ensure(*names: str) -> Path:
                 print(f"building {name}: once for this go.sum", flush=True)  # noqa: T201  (minutes without a word)
                 _build(place, name, sources()[name])
     return folder()
+
+
+def keda_manifests() -> Path:
+    """KEDA's own kustomize folder, `config`, of the version we compile."""
+    with cache.locked(folder()) as place:
+        kept = place / "keda-config"
+        if not kept.exists():
+            shutil.rmtree(place / "keda-config.new", ignore_errors=True)
+            shutil.copytree(_module(f"{KEDA}@{keda_version()}") / "config", place / "keda-config.new")
+            (place / "keda-config.new").rename(kept)
+    return kept
 
 
 def _build(place: Path, name: str, source: Source) -> None:
