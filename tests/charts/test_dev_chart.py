@@ -153,4 +153,4 @@ def test_the_start_script_is_a_shell_script() -> None:
 def test_its_policies_open_the_way_to_the_backends_and_nothing_else() -> None:
     for policy in backends().of("NetworkPolicy").values():
         for rule in (*policy["spec"].get("egress", ()), *policy["spec"].get("ingress", ())):
-            assert {port["port"] for port in rule["ports"]} <= {5432, 5000}
+            assert {port["port"] for port in rule["ports"]} <= {5432, 5000, 8333}
