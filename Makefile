@@ -62,6 +62,10 @@ soak: setup  ## The drills in full length
 setup-e2e:
 	@services/local/setup.sh e2e
 
+.PHONY: bench
+bench: setup  ## One benchmark: make bench NAME=ledger_sql ARGS="--rounds 1"
+	@PYTHONPATH=tests $(bin)/python tests/bench/$(NAME).py $(ARGS)
+
 .PHONY: setup-run
 setup-run:
 	@services/local/setup.sh run

@@ -36,13 +36,15 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve(folder: Path, application: str = "academy_api.wsgi", **environment: str) -> Iterator[Served]:
+def serve(
+    folder: Path, application: str = "academy_api.wsgi", command: tuple[str, ...] = COMMAND, /, **environment: str
+) -> Iterator[Served]:
     """Serve until the block ends, then stop and check that it stopped by itself."""
     port = ports.free(1)[0]
     log = folder / "gunicorn.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [*COMMAND, "--graceful-timeout", "2", "-b", f"127.0.0.1:{port}", application],
+            [*command, "--graceful-timeout", "2", "-b", f"127.0.0.1:{port}", application],
             env={**os.environ, "DJANGO_SETTINGS_MODULE": "academy_api.settings", **environment},
             stdout=out,
             stderr=subprocess.STDOUT,

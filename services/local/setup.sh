@@ -160,5 +160,11 @@ if [ "$purpose" != run ]; then
     ensure_browser
 fi
 [ "$purpose" != e2e ] || ensure_cluster
-# torch (5 GB) is for the tests alone: the engine for GPUs is tested on the processor.
-PATH=$PATH:$PWD/.tools/uv/bin uv sync --quiet --frozen --extra dev $([ "$purpose" = run ] || echo --extra gpu)
+export PATH=$PATH:$PWD/.tools/uv/bin
+if [ "$purpose" = run ]; then
+    uv sync --quiet --frozen --extra dev
+else
+    # torch (5 GB) is for the tests alone: the engine for GPUs is tested on the processor.
+    uv sync --quiet --frozen --extra dev --extra gpu
+    UV_PROJECT_ENVIRONMENT=.tools/bench uv sync --quiet --frozen --only-group bench
+fi

@@ -1,8 +1,10 @@
-"""What every benchmark prints beside its figures: the machine in general terms and the commit measured."""
+"""What every benchmark prints: its figures, the machine in general terms, and the commit measured."""
 
+import json
 import os
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,3 +22,8 @@ def describe() -> dict[str, Any]:
         "commit": commit.stdout.strip(),
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def report(**figures: Any) -> None:
+    """Print the one JSON object of a benchmark."""
+    sys.stdout.write(json.dumps({"machine": describe(), **figures}, indent=1) + "\n")

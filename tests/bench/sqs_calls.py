@@ -3,24 +3,22 @@
 Every contender sends `--jobs` no-op jobs and runs them with one worker against the same emulator, through a
 proxy that counts API calls. Sending counts too: SQS bills it the same. Prints one JSON object.
 
-    python tests/bench/sqs_calls.py --jobs 200
+    make bench NAME=sqs_calls
 """
 
 import argparse
-import json
 import logging
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import boto3
-from machine import describe
+import contender
+from machine import report
 from moto.server import ThreadedMotoServer
 from sqs_proxy import CountingProxy
 
@@ -89,7 +87,7 @@ def settled(read: Callable[[], dict[str, int]], quiet_seconds: float = 1.0) -> d
 
 def measure(name: str, jobs: int) -> dict[str, Any]:
     """Calls a job of one contender, by action."""
-    script = str(Path(__file__).parent / "contenders" / CONTENDERS[name])
+    script = CONTENDERS[name]
     with moto_sqs() as port:
         client = boto3.client(
             "sqs",
@@ -101,9 +99,9 @@ def measure(name: str, jobs: int) -> dict[str, Any]:
         url = client.create_queue(QueueName=QUEUE[name], Attributes={"VisibilityTimeout": "300"})["QueueUrl"]
         proxy = CountingProxy(port)
         env = environment(proxy.port, url.replace(str(port), str(proxy.port)))
-        subprocess.run([sys.executable, script, "send", str(jobs)], env=env, check=True, timeout=DEADLINE_SECONDS)
+        subprocess.run(contender.command(script, "send", str(jobs)), env=env, check=True, timeout=DEADLINE_SECONDS)
         sent = dict(proxy.calls)
-        with worker_done([sys.executable, script, "work", str(jobs)], env, jobs):
+        with worker_done(contender.command(script, "work", str(jobs)), env, jobs):
             calls = settled(lambda: dict(proxy.calls))
         proxy.close()
     return {
@@ -126,7 +124,7 @@ def main() -> None:
         for name, other in figures.items()
         if ours and name != "academy"
     }
-    print(json.dumps({"machine": describe(), "jobs": arguments.jobs, "figures": figures, "ratios": ratios}, indent=1))  # noqa: T201
+    report(jobs=arguments.jobs, figures=figures, ratios=ratios)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,21 @@
-"""The ledger's claim and complete as the worker endpoints call them, without HTTP around them."""
+"""The ledger's claim and complete: as the worker endpoints call them, or through them where LEDGER_URL says so."""
 
+import os
 import secrets
 import sys
 import uuid
 
 import django
 
-# procrastinate brings psycopg 3, which Django would prefer; the API runs on psycopg2.
-sys.modules["psycopg"] = None  # type: ignore[assignment]
 django.setup()
 
 from django.core.management import call_command  # noqa: E402 - Django must be set up first
-from django.db import connection  # noqa: E402
 
 from academy_api.ledger import jobs, registry  # noqa: E402
 from academy_api.ledger.leases import PostgresLedger  # noqa: E402
 from academy_core.kinds import Payload, Queue, TaskKind, Urgency, WorkerClass  # noqa: E402
-from academy_core.ledger import Accepts, ClaimRequest, CompleteRequest, NewTask  # noqa: E402
+from academy_core.ledger import Accepts, ClaimRequest, CompleteRequest, Ledger, NewTask  # noqa: E402
+from academy_core.ledger_client import HttpLedger  # noqa: E402
 
 JOBS = 20
 """As many lectures as are encoded at once on a busy evening, each of another academy."""
@@ -30,7 +29,8 @@ class Number(Payload):
 
 KIND = TaskKind("bench.chunk", 1, Queue.VIDEO, Urgency.BULK, Number, Number)
 ACCEPTS = Accepts(kinds={KIND.name: (KIND.version,)})
-ledger = PostgresLedger(WorkerClass.VIDEO)
+URL = os.environ.get("LEDGER_URL")
+ledger: Ledger = HttpLedger(URL, os.environ["LEDGER_TOKEN"], timeout=60) if URL else PostgresLedger(WorkerClass.VIDEO)
 
 
 def _ignore(*_: object) -> None:
@@ -75,7 +75,7 @@ def fill(tasks: int) -> None:
 
 def work() -> int:
     """Claim and complete until nothing is ready; returns how many."""
-    connection.ensure_connection()
+    ledger.probe()  # opens the connection, to Postgres or to the API
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()

@@ -10,6 +10,7 @@ app.conf.update(
     broker_transport_options={
         "region": "ap-northeast-2",
         "wait_time_seconds": 20,
+        "polling_interval": 0,  # kombu's own pause between polls, a second unless it is set
         "visibility_timeout": 300,
         "predefined_queues": {
             "bench": {"url": os.environ["QUEUE_URL"], "access_key_id": "test", "secret_access_key": "test"}

@@ -1,0 +1,80 @@
+"""The benchmarks run and print what they promise: a short form of each, for correctness alone, no figure is judged."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+OTHERS = TESTS.parent / ".tools" / "bench"
+
+others = pytest.mark.skipif(not OTHERS.exists(), reason="what the benchmarks compare with is missing: `make setup`")
+java = pytest.mark.skipif(not (shutil.which("java") and shutil.which("mvn")), reason="ElasticMQ needs Java and Maven")
+
+
+def bench(name: str, *arguments: str) -> dict[str, Any]:
+    """Run one; its JSON object."""
+    done = subprocess.run(
+        [sys.executable, str(TESTS / "bench" / f"{name}.py"), *arguments],
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=240,
+    )
+    figures: dict[str, Any] = json.loads(done.stdout)
+    assert figures.pop("machine")["cores"] == os.cpu_count()
+    return figures
+
+
+@others
+def test_ledger_sql() -> None:
+    figures = bench("ledger_sql", "--tasks", "40", "--rounds", "1", "--workers", "2")["figures"]["2 workers"]
+    assert figures["academy_per_second"] > 0
+    assert figures["procrastinate_per_second"] > 0
+    assert figures["ratio"] > 0
+
+
+def test_ledger_http() -> None:
+    figures = bench("ledger_http", "--tasks", "40", "--rounds", "1", "--workers", "2")["figures"]["2 workers"]
+    assert min(figures["http_per_second"], figures["sql_per_second"], figures["ratio"]) > 0
+
+
+def test_pooled_connections_stay_within_the_bound(pgbouncer: object) -> None:  # noqa: ARG001 - skips where there is none
+    figures = bench("pooled_connections", "--clients", "100", "--transactions", "3")
+    assert figures["clients"] == 100
+    assert 0 < figures["postgres_connections"] <= 20
+
+
+def test_sign_ins() -> None:
+    figures = bench("sign_ins", "--people", "5")["figures"]
+    for what in ("idle", "sign_ins"):
+        assert figures[what]["beats"] > 0
+        assert 0 < figures[what]["p50_ms"] <= figures[what]["p99_ms"] <= figures[what]["max_ms"]
+
+
+def test_gevent_concurrency() -> None:
+    (measured,) = bench("gevent_concurrency", "--connections", "20", "--seconds", "2", "--rounds", "1")["rounds"]
+    assert measured["gevent"]["under_way"] > 0
+    assert measured["sync"]["workers"] >= 1
+    assert measured["ratio"] > 0
+
+
+@others
+def test_sqs_calls() -> None:
+    """Calls are counted, not timed: this figure holds on any machine."""
+    figures = bench("sqs_calls", "--jobs", "20")
+    assert set(figures["ratios"]) == {"academy/celery", "academy/dramatiq_sqs"}
+    assert max(figures["ratios"].values()) < 1
+
+
+@others
+@java
+def test_sqs_throughput() -> None:
+    figures = bench("sqs_throughput", "--jobs", "20", "--rounds", "1")
+    assert set(figures["jobs_per_second"]) == {"bare", "ceiling", "academy", "celery", "dramatiq_sqs"}
+    assert min(figures["jobs_per_second"].values()) > 0
