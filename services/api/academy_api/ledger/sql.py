@@ -19,7 +19,7 @@ BULK_TURN = 4
 
 
 class Row(NamedTuple):
-    """A task joined with its job, as `LOCK` and the claims return it."""
+    """A task joined with its job: the database's type `ledger_row`, which claim, lock and find return."""
 
     id: int
     academy: Any
@@ -53,47 +53,23 @@ class Row(NamedTuple):
     job_generation: int
 
 
-_ROW = """t.id, t.academy, t.job_id, t.kind, t.version, t.queue, t.state, t.cause, t.input, t.barrier_id, t.position,
-    t.gathers, t.attempt, t.generation, t.failures, t.crashes, t.max_failures, t.max_crashes, t.max_seconds,
-    t.secret_digest, t.next_claim, t.ready_at, t.claimed_at,
-    coalesce(t.heartbeat_at < ledger_now() - %(lease)s * interval '1 second', false)"""
-_JOB = "j.owner_ref, j.request_id, j.output_prefix, j.kind, j.state, j.generation"
-
 # A claim or heartbeat that a crash of Postgres forgets is harmless (its attempt just gets LeaseLost), so neither
 # waits for the disk.
 _LAZY_COMMIT = "set_config('synchronous_commit', 'off', true)"
 
-_SERVED = f"""
-    INSERT INTO ledger_lane AS lane (queue, urgency, academy, tag, fair_key)
-    SELECT %(queue)s, p.urgency, p.academy, greatest(p.highest - {HEAD_START}, 0) + 1, p.fair_key FROM picked p
-    ON CONFLICT (queue, urgency, academy) DO UPDATE SET
-        tag = greatest(lane.tag + 1, excluded.tag), fair_key = greatest(lane.fair_key, excluded.fair_key)"""
-
-# Functions keep their plans (migration 0003): planning these anew would cost more than running them.
+# Functions keep their plans (migrations 0003 and 0004): planning these anew would cost more than running them.
 CLAIM = f"""
 SELECT * FROM ledger_claim(%(queue)s, %(counter)s, %(kinds)s::text[], %(versions)s::int[], %(digest)s, %(worker)s,
     %(lease)s, {HEAD_START}, {BULK_TURN})
 """
 
 CLAIM_THEN = f"""
-WITH picked AS MATERIALIZED (
-    SELECT t.id, t.fair_key, t.urgency, t.academy, coalesce((SELECT max(l.tag) FROM ledger_lane l
-        WHERE l.queue = %(queue)s AND l.urgency = t.urgency AND l.academy = t.academy), 0) AS highest
-    FROM ledger_task t WHERE t.id = %(task)s AND t.state = 'ready'),
-taken AS (
-    UPDATE ledger_task SET state = 'claimed', attempt = attempt + 1, secret_digest = %(digest)s, worker = %(worker)s,
-        claimed_at = ledger_now(), ready_at = ledger_now(), heartbeat_at = ledger_now()
-    FROM picked WHERE ledger_task.id = picked.id RETURNING ledger_task.*),
-served AS ({_SERVED})
-SELECT {_ROW}, {_JOB} FROM taken t JOIN ledger_job j ON j.id = t.job_id
+SELECT * FROM ledger_claim_then(%(task)s, %(queue)s, %(digest)s, %(worker)s, %(lease)s, {HEAD_START})
 """
 
-CLAIMED_BY = f"""
-SELECT {_ROW}, {_JOB} FROM ledger_task t JOIN ledger_job j ON j.id = t.job_id
-WHERE t.state = 'claimed' AND t.secret_digest = %(digest)s AND t.queue = %(queue)s
-"""
+CLAIMED_BY = "SELECT * FROM ledger_claimed_by(%(digest)s, %(queue)s, %(lease)s)"
 
-TASK = f"SELECT {_ROW}, {_JOB} FROM ledger_task t JOIN ledger_job j ON j.id = t.job_id WHERE t.id = %(task)s"
+TASK = "SELECT * FROM ledger_find(%(task)s, %(lease)s)"
 
 LOCK = "SELECT * FROM ledger_lock(%(task)s, %(lease)s)"
 
@@ -121,6 +97,9 @@ UPDATE ledger_task SET state = 'claimed', crashes = %(crashes)s, heartbeat_at = 
     percent = coalesce(%(percent)s, percent), media_seconds = coalesce(%(media_seconds)s, media_seconds)
 WHERE id = %(task)s
 """
+
+# True when that was all: the attempt holds the task, which stands for itself and is not its barrier's last.
+COMPLETE = "SELECT ledger_complete(%(task)s, %(attempt)s, %(digest)s, %(result)s::jsonb)"
 
 # The barrier at which the task was counted, if any.
 SUCCEED = """
