@@ -9,6 +9,7 @@ import yaml
 from charts_support import CHARTS, HELM_SECONDS, ROOT, Refused, Release, render
 from cluster import clients
 
+DEPLOY = ROOT / "operator" / "deploy"
 RESOURCES = ROOT / "operator" / "academy_operator" / "resources"
 
 
@@ -30,14 +31,20 @@ def test_every_resource_kind_of_the_operator_has_its_crd_here() -> None:
 
 
 def test_the_rights_are_the_operators_own_bound_in_each_namespace_it_serves() -> None:
-    role, _ = yaml.safe_load_all((ROOT / "operator" / "deploy" / "rbac.yaml").read_text())
+    own = {name: next(yaml.safe_load_all((DEPLOY / f"{name}.yaml").read_text())) for name in ("rbac", "rbac-cluster")}
     release = operator(namespaces=["academy", "second"])
-    (rendered,) = release.of("ClusterRole").values()
-    assert rendered["rules"] == role["rules"]
-    assert release.of("ClusterRoleBinding") == {}
+    rendered = {name: role["rules"] for name, role in release.of("ClusterRole").items()}
+    assert rendered == {
+        "academy-academy-operator": own["rbac"]["rules"],
+        "academy-academy-operator-cluster": own["rbac-cluster"]["rules"],
+    }
+    (whole,) = release.of("ClusterRoleBinding").values()
+    assert whole["roleRef"]["name"] == "academy-academy-operator-cluster"
+    assert whole["subjects"] == [{"kind": "ServiceAccount", "name": "academy-operator", "namespace": "academy"}]
     bindings = [manifest for manifest in release.all if manifest["kind"] == "RoleBinding"]
     assert {binding["metadata"]["namespace"] for binding in bindings} == {"academy", "second"}
     for binding in bindings:
+        assert binding["roleRef"]["name"] == "academy-academy-operator"
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "academy-operator", "namespace": "academy"}]
     arguments = release.get("Deployment", "academy-operator")["spec"]["template"]["spec"]["containers"][0]["command"]
     assert [word for word in arguments if word.startswith("--namespace=")] == [

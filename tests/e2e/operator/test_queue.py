@@ -113,6 +113,31 @@ def test_adoption(kube: Kube, operator: Operator, sqs: Any) -> None:
     assert attribute(sqs, url, "VisibilityTimeout") == "300"
 
 
+def test_a_queue_deleted_by_hand_comes_back(kube: Kube, operator: Operator, sqs: Any) -> None:
+    url = made(kube, operator, "academy-by-hand")["url"]
+    sqs.delete_queue(QueueUrl=url)
+    eventually(lambda: exists(sqs, "academy-by-hand"), "it is made again")
+    kube.await_condition(operator.namespace, "queues", "academy-by-hand", "Ready", READY)
+
+
+def test_an_adopted_queue_is_deleted_with_its_resource_and_an_observed_one_is_not(
+    kube: Kube, operator: Operator, sqs: Any
+) -> None:
+    namespace = operator.namespace
+    for name in ("academy-mine-now", "academy-only-seen", "academy-not-mine"):
+        sqs.create_queue(QueueName=name)
+    made(kube, operator, "academy-mine-now", adoption="Adopt", deletionPolicy="Delete")
+    made(kube, operator, "academy-only-seen", adoption="Observe")
+    kube.create(namespace, "queues", "academy-not-mine", {"deletionPolicy": "Delete", "forceDestroy": True})
+    kube.await_condition(namespace, "queues", "academy-not-mine", "Ready", ("False", "NotOurs"))
+    for name in ("academy-mine-now", "academy-only-seen", "academy-not-mine"):
+        kube.delete(namespace, "queues", name)
+        kube.await_gone(namespace, "queues", name)
+    assert not exists(sqs, "academy-mine-now")
+    assert exists(sqs, "academy-only-seen")
+    assert exists(sqs, "academy-not-mine"), "what is refused is not deleted either"
+
+
 def test_pause_and_go_on(kube: Kube, operator: Operator, sqs: Any) -> None:
     url = made(kube, operator, "academy-paused")["url"]
     kube.patch(operator.namespace, "queues", "academy-paused", {"paused": True, "visibilityTimeout": 55})
@@ -163,15 +188,3 @@ def test_credentials_from_a_secret_of_the_namespace(kube: Kube, operator: Operat
     body = {"metadata": {"name": "sqs"}, "stringData": {"access-key-id": "a", "secret-access-key": "b"}}
     kube.core.create_namespaced_secret(namespace, body)
     kube.await_condition(namespace, "queues", "academy-secret", "Ready", READY)
-
-
-def test_a_namespace_never_hangs(kube: Kube, operator: Operator, sqs: Any) -> None:
-    """The namespace controller's part (deleting what is inside) is played by the test: no controllers run here."""
-    namespace = operator.namespace
-    url = made(kube, operator, "academy-hanging", deletionPolicy="Delete")["url"]
-    sqs.send_message(QueueUrl=url, MessageBody="bell")
-    kube.core.delete_namespace(namespace)
-    assert kube.core.read_namespace(namespace).status.phase == "Terminating"
-    kube.delete(namespace, "queues", "academy-hanging")
-    kube.await_gone(namespace, "queues", "academy-hanging")
-    assert exists(sqs, "academy-hanging"), "let go, not destroyed"
