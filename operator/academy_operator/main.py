@@ -21,6 +21,7 @@ import prometheus_client
 
 from academy_core import log as core_log
 from academy_core import settings as core_settings
+from academy_core.errors import SettingsFault
 from academy_operator import cluster, model, providers_for
 from academy_operator.model import FINALIZER, GROUP, VERSION, Clock
 from academy_operator.reconciler import Reconciler, Timing, Wait
@@ -106,22 +107,25 @@ class NoDiffBase(kopf.DiffBaseStorage):
 
 
 def served() -> tuple[str, ...]:
-    """The namespaces that kopf's command line names. Raises PermanentError when it names none, or a pattern."""
+    """The namespaces that kopf's command line names. Raises SettingsFault when it names none, or a pattern."""
     context = click.get_current_context(silent=True)
     names: tuple[str, ...] = tuple(context.params["namespaces"]) if context else ()
     if not names or any(not re.fullmatch(NAMESPACE, name) for name in names):
-        raise kopf.PermanentError(f"name each namespace with --namespace, no patterns (given: {', '.join(names)})")
+        raise SettingsFault(f"name each namespace with --namespace, no patterns (given: {', '.join(names) or 'none'})")
     return names
 
 
 @kopf.on.startup()
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
-    """Read the environment, connect, start the sweep."""
+    """Read the environment, connect, start the sweep. A wrong setting ends the process: kopf would try for ever."""
     configure(settings)
-    loaded = core_settings.load(core_settings.OperatorSettings)
+    try:
+        loaded, namespaces = core_settings.load(core_settings.OperatorSettings), served()
+    except SettingsFault as fault:
+        raise SystemExit(str(fault)) from None
     core_log.configure(loaded)
     logging.getLogger("kopf").setLevel(logging.WARNING)  # it narrates every event of every object
-    running = build(loaded, cluster.connect(served()), Clock())
+    running = build(loaded, cluster.connect(namespaces), Clock())
     memo.running = running
     if loaded.OPERATOR_METRICS_PORT:
         prometheus_client.start_http_server(loaded.OPERATOR_METRICS_PORT)

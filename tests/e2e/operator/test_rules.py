@@ -37,6 +37,13 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any] | None, str]] = [
         None,
         "academy-abort-multipart is reserved",
     ),
+    (
+        "buckets",
+        "b55",
+        {"lifecycle": [{"id": "a", "prefix": ".academy/", "expireAfterDays": 1}]},
+        None,
+        "lifecycle prefix would delete the ownership marker",
+    ),
 ]
 BOUNDS: list[tuple[str, dict[str, Any]]] = [
     ("queues", {"visibilityTimeout": 43201}),

@@ -12,6 +12,7 @@ import kopf.cli
 import pytest
 from operator_support import World, body_of
 
+from academy_core.errors import SettingsFault
 from academy_operator import main
 from academy_operator.model import FINALIZER, cleans_up
 
@@ -83,12 +84,12 @@ def test_the_namespaces_are_those_of_kopf_s_command_line() -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("-A",), ("-n", "academy-*"), ("-n", "a,b"), ("-n", "")])
 def test_namespaces_are_named_one_by_one(arguments: tuple[str, ...]) -> None:
-    with pytest.raises(kopf.PermanentError, match="--namespace"):
+    with pytest.raises(SettingsFault, match="--namespace"):
         started_with(*arguments)
 
 
 def test_without_a_command_line_nothing_is_served() -> None:
-    with pytest.raises(kopf.PermanentError):
+    with pytest.raises(SettingsFault):
         main.served()
 
 

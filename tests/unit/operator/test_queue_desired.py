@@ -187,3 +187,9 @@ def test_a_tag_that_left_the_spec_is_removed_and_a_stranger_s_tag_stays() -> Non
     assert "stage" not in tags
     assert tags["aws-backup"] == "yes"
     assert "stage" not in world.queues.queues["video-dlq"].tags
+
+
+def test_an_account_is_its_id_or_its_root() -> None:
+    root, account = "arn:aws:iam::999999999999:root", "999999999999"
+    for asked, listed in ((root, account), (account, root), (account, account)):
+        desired.check_principals(desired.QueueSpec(allowedPrincipals=(asked,)), frozenset({listed}))

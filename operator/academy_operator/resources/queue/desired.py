@@ -277,8 +277,9 @@ def _alarms(spec: QueueSpec, name: str, dead_letter: str | None) -> tuple[Alarm,
 
 
 def check_principals(spec: QueueSpec, allowed: frozenset[str]) -> None:
-    """Refuse principals that the operator's own list does not name."""
-    strangers = sorted(set(spec.allowedPrincipals) - allowed)
+    """Refuse principals that the operator's own list does not name; an account is its id or its root's ARN."""
+    known = {_account(one) for one in allowed}
+    strangers = sorted(one for one in spec.allowedPrincipals if _account(one) not in known)
     if strangers:
         raise Refused(
             "PrincipalNotAllowed",
