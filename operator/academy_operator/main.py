@@ -84,6 +84,8 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.request_timeout = 30
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
+    settings.watching.chunk_size = 100  # of its first listing: memory
+    settings.queueing.idle_timeout = 0.5  # a task that waits for more events of its object holds the last one
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.persistence.finalizer = FINALIZER
