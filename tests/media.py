@@ -287,12 +287,14 @@ def planned(outcome: Outcome) -> PlanResult | None:
     return outcome.result.plan if isinstance(outcome.result, PlanAnswer) else None
 
 
-def publish(worker: Worker, source: PlanInput) -> Published:
-    """Plan, chunks and publish, in order; a source that needs it is normalised first."""
+def publish(worker: Worker, source: PlanInput, kinds: list[str] | None = None) -> Published:
+    """Plan, chunks and publish, in order; a source that needs it is normalised first. `kinds` gets what led to the plan."""
     outcome = worker.run(PLAN, source)
     while (made := planned(outcome)) is None:
         (child,) = outcome.children
         kind = next(kind for kind in KINDS if kind.name == child.kind)
+        if kinds is not None:
+            kinds.append(kind.name)
         outcome = worker.run(kind, kind.input.model_validate(child.input))
     chunks = tuple(
         as_model(ChunkResult, worker.run(CHUNK, ChunkInput.model_validate(child.input)).result)

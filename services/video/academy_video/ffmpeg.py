@@ -169,7 +169,7 @@ def _plain(stream: Any, picture: Picture, size: Rung) -> Any:
         stream.filter("zscale", w=size.width, h=size.height, filter="bicubic", **linear)
         .filter("format", "gbrpf32le")
         .filter("zscale", p="bt709")
-        .filter("tonemap", "hable", desat=0)
+        .filter("tonemap", "mobius", desat=0)
         .filter("zscale", t="bt709", m="bt709", r="tv", p="bt709")
         .filter("format", "yuv420p")
     )

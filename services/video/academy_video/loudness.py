@@ -1,0 +1,53 @@
+"""How loud a lecture is, from windows of it: EBU R 128 (ITU-R BS.1770-4) gating over what ebur128 prints. Pure.
+
+Part of `video.plan`: one linear gain for all chunks is decided from it.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+TARGET_LUFS = -16.0
+"""What streamed speech is brought to (AES TD1008 recommends -18 to -16 for speech on the web)."""
+WINDOW_SECONDS = 30
+WINDOWS = 10
+"""Together 5 minutes; a shorter lecture is measured whole."""
+_ABSOLUTE_GATE = -70.0
+_RELATIVE_GATE = -10.0
+_MOST_DB = 24.0
+"""A lecture that would need more is silence with noise: raised this much at most."""
+
+
+def windows(start: Fraction, seconds: Fraction) -> tuple[tuple[Fraction, Fraction], ...]:
+    """(start, length) of what is measured, absolute source seconds: spread evenly, or the whole of a short lecture."""
+    if seconds <= WINDOWS * WINDOW_SECONDS:
+        return ((start, seconds),)
+    step = (seconds - WINDOW_SECONDS) / (WINDOWS - 1)
+    return tuple((start + step * number, Fraction(WINDOW_SECONDS)) for number in range(WINDOWS))
+
+
+def momentaries(text: str) -> Iterator[float]:
+    """Momentary loudness of each 400-ms block, LUFS, from ffmpeg's `ametadata=print` of ebur128's results."""
+    for line in text.splitlines():
+        name, _, value = line.partition("=")
+        if name == "lavfi.r128.M":
+            yield float(value)
+
+
+def integrated(blocks: Sequence[float]) -> float | None:
+    """Integrated loudness of the blocks, LUFS; None when all of it is silence."""
+    loud = [block for block in blocks if block > _ABSOLUTE_GATE]
+    if not loud:
+        return None
+    gate = _mean(loud) + _RELATIVE_GATE
+    return _mean([block for block in loud if block > gate])
+
+
+def _mean(blocks: Sequence[float]) -> float:
+    return 10 * math.log10(sum(10 ** (block / 10) for block in blocks) / len(blocks))
+
+
+def gain(blocks: Sequence[float], target: float) -> float:
+    """Decibels that bring the lecture to the target; 0 for silence. Rounded, so that the plan is readable."""
+    loudness = integrated(blocks)
+    return 0.0 if loudness is None else round(max(-_MOST_DB, min(_MOST_DB, target - loudness)), 2)

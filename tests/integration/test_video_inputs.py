@@ -1,0 +1,331 @@
+"""Every input that docs/services/video.md lists, through plan, normalise, chunks and publish with real ffmpeg.
+
+One numbered lecture (frame numbers as squares, beeps at flashes) is made once and turned into whatever a phone, a
+recorder, a browser or a camera makes; what comes out is read back frame by frame.
+"""
+
+import array
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import media
+import pytest
+
+from academy_video import ladder, plan
+
+STEPS = (ladder.Step(160, 20, 400_000, 800_000), ladder.Step(120, 20, 200_000, 400_000))
+RULES = plan.Rules(segment_seconds=2, min_segments=3, steps=STEPS, chunk_seconds=(4, 6))
+SECONDS = 8
+FPS = Fraction(30)
+BIG = ("-vf", "scale=640:480:flags=neighbor")
+X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "60")
+COPY = ("-c", "copy")
+DOCS = Path(__file__).parents[2] / "docs/services/video.md"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the inputs are made of."""
+
+    folder: Path
+    numbered: media.Numbered
+    """H.264 with B-frames and AAC, 8 s."""
+    long: media.Numbered
+    """The same, 26 s."""
+
+    def make(self, name: str, *words: str | Path, source: Path | None = None) -> Path:
+        """Run ffmpeg over the numbered lecture (or `source`) with these output options."""
+        path = self.folder / name
+        media.ffmpeg("-i", source or self.numbered.path, *words, path, level="error")
+        return path
+
+
+Make = Callable[[Sources], Path]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: how the input is made, and what must come of it."""
+
+    make: Make
+    way: str = "direct"
+    size: tuple[int, int] = (214, 160)
+    """Of the best rung."""
+    seconds: float = SECONDS
+    numbers: str = "all"
+    """Whether the frame numbers that come out are `all`, `rising` (another rate) or not read (`no`)."""
+    sound: bool = True
+    check: Callable[[media.Published], None] = field(default=lambda _: None)
+
+
+def copied(name: str, *words: str) -> Make:
+    return lambda sources: sources.make(name, *COPY, *words)
+
+
+def coded(name: str, *words: str) -> Make:
+    return lambda sources: sources.make(name, *words)
+
+
+def streamed(name: str, *words: str) -> Make:
+    """Written to a pipe, as a browser's recorder does: no duration, no index."""
+
+    def make(sources: Sources) -> Path:
+        path = sources.folder / name
+        path.write_bytes(media.ffmpeg("-i", sources.numbered.path, *words, "pipe:1", level="error"))
+        return path
+
+    return make
+
+
+def turned(name: str, degrees: int, *words: str) -> Make:
+    """Stored lying down with a display matrix, as phones do."""
+    filters = {90: "transpose=clock", 180: "hflip,vflip", 270: "transpose=cclock"}[degrees]
+
+    def make(sources: Sources) -> Path:
+        lying = sources.make(f"lying-{name}", "-vf", filters, *X264, "-c:a", "copy")
+        return sources.make(name, *COPY, "-metadata:s:v", f"rotate={degrees}", *words, source=lying)
+
+    return make
+
+
+def jumping(sources: Sources) -> Path:
+    """Two recordings one after the other in one file: times start anew in the middle."""
+    path = sources.folder / "jump.ts"
+    half = sources.make("half.ts", *COPY, "-t", "4", "-output_ts_offset", "500")
+    path.write_bytes(half.read_bytes() + sources.make("other.ts", *COPY, "-ss", "4").read_bytes())
+    return path
+
+
+def sparse(sources: Sources) -> Path:
+    return sources.make("sparse.mp4", *X264[:-2], "-g", "9999", "-sc_threshold", "0", source=sources.long.path)
+
+
+def hdr(transfer: str) -> Make:
+    """White and black halves, 10 bit, BT.2020: what a phone's HDR mode records."""
+
+    def make(sources: Sources) -> Path:
+        path = sources.folder / f"{transfer}.mp4"
+        graph = (
+            "color=white:s=320x240:r=30:d=4,drawbox=w=iw/2:h=ih:color=black:t=fill,format=yuv420p,"
+            "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv,"
+            "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt2020,"
+            f"zscale=t={transfer}:m=bt2020nc:p=bt2020:r=tv:npl=100,format=yuv420p10le"
+        )
+        tags = ("-color_primaries", "bt2020", "-color_trc", transfer, "-colorspace", "bt2020nc", "-color_range", "tv")
+        coding = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none", *tags)
+        media.ffmpeg("-f", "lavfi", "-i", graph, *coding, path, level="error")
+        return path
+
+    return make
+
+
+def planes(made: media.Published, name: str) -> list[bytes]:
+    """Luma of every frame of a rung."""
+    rung = next(rung for rung in made.plan.encoding.rungs if rung.name == name)
+    raw = media.ffmpeg("-i", "pipe:0", "-f", "rawvideo", "-pix_fmt", "yuv420p", "pipe:1", stdin=made.joined(name))
+    luma, size = rung.width * rung.height, rung.width * rung.height * 3 // 2
+    return [raw[at : at + luma] for at in range(0, len(raw), size)]
+
+
+def is_sdr(made: media.Published) -> None:
+    """White is white and black is black, and the file says BT.709."""
+    rung = made.plan.encoding.rungs[0]
+    plane = planes(made, rung.name)[30]
+    middle = plane[rung.width * (rung.height // 2) : rung.width * (rung.height // 2 + 1)]
+    black, white = middle[rung.width // 4], middle[3 * rung.width // 4]
+    assert black < 30, (black, white)
+    assert white > 180, (black, white)
+    words = (
+        media.FFPROBE,
+        "-v",
+        "error",
+        "-show_entries",
+        "stream=color_transfer,color_space,pix_fmt",
+        "-of",
+        "csv=p=0",
+    )
+    found = subprocess.run((*words, "-"), input=made.joined(rung.name), capture_output=True, timeout=60, check=True)
+    assert found.stdout.decode().split() == ["yuv420p,bt709,bt709"]
+
+
+def is_progressive(made: media.Published) -> None:
+    words = (media.FFMPEG, "-hide_banner", "-nostdin", "-i", "pipe:0", "-vf", "idet", "-f", "null", "-")
+    done = subprocess.run(words, input=made.joined("160p"), capture_output=True, timeout=60, check=True)
+    found = re.search(rb"Multi frame detection: TFF:\s*(\d+) BFF:\s*(\d+) Progressive:\s*(\d+)", done.stderr)
+    assert found is not None
+    top, bottom, progressive = map(int, found.groups())
+    assert top + bottom <= progressive // 20
+
+
+def interlaced(sources: Sources) -> Path:
+    """50 fields a second, as a camcorder: every frame is combed where things move."""
+    path = sources.folder / "interlaced.ts"
+    graph = "testsrc2=s=640x480:r=50:d=6,tinterlace=interleave_top,fieldorder=tff"
+    coding = ("-c:v", "mpeg2video", "-q:v", "3", "-flags", "+ildct+ilme", "-top", "1", "-g", "15")
+    media.ffmpeg("-f", "lavfi", "-i", graph, *coding, path, level="error")
+    return path
+
+
+def at_rate(expected: Fraction) -> Callable[[media.Published], None]:
+    def check(made: media.Published) -> None:
+        assert Fraction(made.plan.encoding.fps_num, made.plan.encoding.fps_den) == expected
+
+    return check
+
+
+def tracks(sources: Sources) -> Path:
+    """English by default at 300 Hz, Korean at 1,200 Hz."""
+    return sources.make(
+        "tracks.mkv",
+        *("-f", "lavfi", "-i", "sine=f=300:d=8", "-f", "lavfi", "-i", "sine=f=1200:d=8"),
+        *("-map", "0:v", "-map", "1:a", "-map", "2:a", "-c:v", "copy", "-c:a", "aac"),
+        *("-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=kor"),
+        *("-disposition:a:0", "default", "-disposition:a:1", "0"),
+    )
+
+
+def crossings(samples: "array.array[int]") -> float:
+    """Zero crossings a second, halved: the frequency of a pure tone."""
+    middle = samples[2 * media.RATE : 4 * media.RATE]
+    return sum((before < 0) != (after < 0) for before, after in pairwise(middle)) / 4
+
+
+def is_korean(made: media.Published) -> None:
+    assert crossings(media.read_sound(made.joined("audio"))) == pytest.approx(1200, abs=5)
+
+
+def ends_silent(made: media.Published) -> None:
+    samples = media.read_sound(made.joined("audio"))
+    assert len(samples) == pytest.approx(SECONDS * media.RATE, abs=2048)
+    assert max(map(abs, samples[6 * media.RATE :])) < 50 < max(map(abs, samples[: 4 * media.RATE]))
+
+
+def stands_still(made: media.Published) -> None:
+    """The last picture stands while the sound goes on."""
+    numbers, _ = media.read_frames(made.joined("160p"), 214, 160)
+    assert numbers[:240] == list(range(240))
+    assert set(numbers[240:]) == {239}
+    assert len(numbers) == 300
+
+
+VFR = "setpts='(N+if(between(mod(N,10),3,6),0.6,0))/30/TB'"
+
+ROWS: dict[str, Row] = {
+    "mp4": Row(copied("end.mp4")),
+    "mp4-faststart": Row(copied("front.mp4", "-movflags", "+faststart")),
+    "mov": Row(copied("a.mov")),
+    "mkv": Row(copied("a.mkv")),
+    "webm": Row(coded("a.webm", *BIG, "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "90")),
+    "webm-recorder": Row(
+        streamed("r.webm", *("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "16", "-b:v", "2M"), "-f", "webm"),
+        way="copy",
+    ),
+    "mp4-fragmented": Row(copied("f.mp4", "-movflags", "+frag_keyframe+empty_moov+default_base_moof"), way="copy"),
+    "ts": Row(copied("a.ts"), way="copy"),
+    "flv": Row(copied("a.flv"), way="copy"),
+    "avi-mjpeg": Row(coded("m.avi", *BIG, "-c:v", "mjpeg", "-q:v", "3", "-c:a", "pcm_s16le"), way="copy"),
+    "avi-h264": Row(copied("b.avi"), way="encode"),
+    "mpg": Row(coded("a.mpg", *BIG, "-c:v", "mpeg2video", "-b:v", "4M", "-c:a", "mp2"), way="copy"),
+    "hevc": Row(coded("h.mp4", *BIG, "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none")),
+    "av1": Row(coded("a1.mp4", *BIG, "-c:v", "libaom-av1", "-cpu-used", "8", "-usage", "realtime", "-b:v", "2M")),
+    "mjpeg": Row(coded("m.mov", *BIG, "-c:v", "mjpeg", "-q:v", "3", "-c:a", "pcm_s16le")),
+    "mpeg4": Row(coded("m4.mp4", *BIG, "-c:v", "mpeg4", "-b:v", "3M")),
+    "vfr": Row(coded("v.mkv", "-vf", VFR, *X264, "-fps_mode", "passthrough", "-an"), numbers="rising", sound=False),
+    "rotated": Row(turned("t.mp4", 90)),
+    "rotated-180": Row(turned("u.mp4", 180)),
+    "rotated-fragmented": Row(
+        turned("x.mp4", 270, "-movflags", "+frag_keyframe+empty_moov+default_base_moof"), way="copy"
+    ),
+    "odd-size": Row(coded("o.mp4", "-vf", "scale=321:241:flags=neighbor,format=yuv444p", *X264[:4]), size=(214, 160)),
+    "anamorphic": Row(coded("s.mp4", "-vf", "scale=160:240,setsar=2", *X264)),
+    "interlaced": Row(interlaced, way="copy", seconds=6, numbers="no", sound=False, check=is_progressive),
+    "ten-bit": Row(coded("ten.mp4", *X264[:4], "-pix_fmt", "yuv420p10le")),
+    "hdr-pq": Row(hdr("smpte2084"), seconds=4, numbers="no", sound=False, check=is_sdr),
+    "hdr-hlg": Row(hdr("arib-std-b67"), seconds=4, numbers="no", sound=False, check=is_sdr),
+    "no-sound": Row(copied("n.mp4", "-an"), sound=False),
+    "mono": Row(coded("mono.mp4", "-c:v", "copy", "-ac", "1")),
+    "surround": Row(coded("5.1.mp4", "-c:v", "copy", "-af", "pan=5.1|FC=c0|FL=0.1*c0|FR=0.1*c0", "-c:a", "aac")),
+    "tracks": Row(tracks, sound=False, check=is_korean),
+    "sound-shorter": Row(coded("short.mp4", "-c:v", "copy", "-af", "atrim=end=5"), sound=False, check=ends_silent),
+    "sound-longer": Row(
+        coded("longer.mp4", "-c:v", "copy", "-af", "apad,atrim=end=10"), seconds=10, numbers="no", check=stands_still
+    ),
+    "late-start": Row(copied("late.mkv", "-output_ts_offset", "7")),
+    "jump": Row(jumping, way="copy", numbers="no"),
+    "sparse-keys": Row(sparse, way="encode", seconds=26),
+}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
+    folder = tmp_path_factory.mktemp("inputs")
+    return Sources(
+        folder,
+        media.numbered_lecture(folder / "numbered.mp4", FPS, SECONDS),
+        media.numbered_lecture(folder / "long.mp4", FPS, 26),
+    )
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> media.Worker:
+    folder = tmp_path / "worker"
+    folder.mkdir()
+    return media.Worker(media.WatchedStore(), folder, RULES)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_inputs(sources: Sources, worker: media.Worker, name: str) -> None:
+    row = ROWS[name]
+    kinds: list[str] = []
+    made = media.publish(worker, media.upload_source(worker.store, row.make(sources)), kinds)
+    encoding = made.plan.encoding
+    assert ("video.normalise" in kinds) == (row.way != "direct")
+    assert (encoding.rungs[0].width, encoding.rungs[0].height) == row.size
+    assert made.plan.duration_seconds == pytest.approx(row.seconds, abs=0.11)
+    assert (encoding.audio is not None) == row.sound or name in {"tracks", "sound-shorter"}
+    times = media.track(made.joined("160p")).presentation_times
+    assert len(times) == encoding.total_frames
+    assert len({after - before for before, after in pairwise(times)}) == 1
+    assert not [key for key in worker.store.objects if "intermediate" in key]
+    if row.numbers != "no":
+        numbers, flashing = media.read_frames(made.joined("160p"), *row.size)
+        check_numbers(row, numbers)
+        if row.sound:
+            check_sound(made, numbers, flashing)
+    row.check(made)
+
+
+def check_numbers(row: Row, numbers: list[int]) -> None:
+    """Every frame in its order; of another rate some twice or left out, but none out of order."""
+    if row.numbers == "all":
+        first = numbers[0]
+        assert first <= 3
+        assert numbers[: len(numbers) - 4] == list(range(first, first + len(numbers) - 4))
+    else:
+        assert numbers == sorted(numbers)
+        assert len(set(numbers)) > 0.8 * len(numbers)
+
+
+def check_sound(made: media.Published, numbers: list[int], flashing: list[int]) -> None:
+    """Beeps come with their flashes, at most two frames apart, at start, middle and end."""
+    samples = media.read_sound(made.joined("audio"))[1024:]
+    onsets = [frame for frame in flashing if frame - 1 not in flashing]
+    assert len(onsets) == 3
+    for onset in onsets:
+        expected = int(numbers.index(onset) * media.RATE / FPS)
+        loud = max(map(abs, samples)) // 3
+        around = range(max(0, expected - media.RATE // 4), expected + media.RATE // 4)
+        heard = next(at for at in around if abs(samples[at]) > loud)
+        assert abs(heard - expected) <= 2 * media.RATE / FPS
+
+
+def test_the_documents_table_has_a_row_for_every_case() -> None:
+    text = DOCS.read_text()
+    table = text[text.index("## What inputs give") : text.index("## ", text.index("## What inputs give") + 3)]
+    listed = set(re.findall(r"^\|.*\| `([a-z0-9-]+)` \|$", table, re.MULTILINE))
+    assert set(ROWS) <= listed
