@@ -40,8 +40,9 @@ from academy_core.video import (
     PublishInput,
     PublishResult,
     Rendition,
+    Rung,
 )
-from academy_video import boxes, plan, reader, tasks
+from academy_video import boxes, ladder, plan, reader, tasks
 from academy_video.tools import Tools
 
 P = TypeVar("P", bound=Payload)
@@ -288,7 +289,10 @@ def planned(outcome: Outcome) -> PlanResult | None:
 
 
 def publish(worker: Worker, source: PlanInput, kinds: list[str] | None = None) -> Published:
-    """Plan, chunks and publish, in order; a source that needs it is normalised first. `kinds` gets what led to the plan."""
+    """Plan, chunks and publish, in order; a source that needs it is normalised first.
+
+    `kinds` gets the names of the tasks between the first and the last plan.
+    """
     outcome = worker.run(PLAN, source)
     while (made := planned(outcome)) is None:
         (child,) = outcome.children
@@ -296,6 +300,11 @@ def publish(worker: Worker, source: PlanInput, kinds: list[str] | None = None) -
         if kinds is not None:
             kinds.append(kind.name)
         outcome = worker.run(kind, kind.input.model_validate(child.input))
+    return finish(worker, outcome, made)
+
+
+def finish(worker: Worker, outcome: Outcome, made: PlanResult) -> Published:
+    """Chunks and publish, after the plan."""
     chunks = tuple(
         as_model(ChunkResult, worker.run(CHUNK, ChunkInput.model_validate(child.input)).result)
         for child in outcome.children
@@ -367,3 +376,15 @@ def read_sound(source: bytes | Path) -> "array.array[int]":
     samples = array.array("h")
     samples.frombytes(ffmpeg("-i", name, *words, stdin=stdin))
     return samples[::2]
+
+
+def rung(step: ladder.Step) -> Rung:
+    """A 16:9 rung of this step."""
+    return Rung(
+        name=f"{step.short_side}p",
+        width=2 * round(step.short_side * 8 / 9),
+        height=step.short_side,
+        crf=step.crf,
+        max_rate=step.max_rate,
+        buffer_size=step.buffer_size,
+    )

@@ -303,9 +303,9 @@ def test_inputs(sources: Sources, worker: media.Worker, name: str) -> None:
 def check_numbers(row: Row, numbers: list[int]) -> None:
     """Every frame in its order; of another rate some twice or left out, but none out of order."""
     if row.numbers == "all":
-        first = numbers[0]
-        assert first <= 3
-        assert numbers[: len(numbers) - 4] == list(range(first, first + len(numbers) - 4))
+        body = numbers[2:-4]  # what a writer does with a sound that starts before the picture shows in the first two
+        assert body[0] <= 3
+        assert body == list(range(body[0], body[0] + len(body)))
     else:
         assert numbers == sorted(numbers)
         assert len(set(numbers)) > 0.8 * len(numbers)

@@ -44,7 +44,7 @@ def chunk(first: int, end: int, made: Encoding | None = None) -> ChunkInput:
 
 
 def command(piece: ChunkInput, margin: float | None = 2.0) -> list[str]:
-    outputs = {"720p": 11, "480p": 12, "audio": 13}
+    outputs = {"720p": 11, "480p": 12, "audio": 13, ffmpeg.TILES: 15, ffmpeg.LIGHTS: 16}
     return ffmpeg.chunk_command("/bin/ffmpeg", piece, URL, outputs=outputs, progress=14, margin=margin)
 
 
@@ -60,7 +60,14 @@ def test_a_chunk_reads_from_its_margin_and_cuts_by_frame_number() -> None:
     assert "setpts=PTS-360" in graph
     assert "tpad" not in graph
     assert "start_time" not in graph
-    assert [word for word in words if word.startswith("pipe:")] == ["pipe:14", "pipe:11", "pipe:12", "pipe:13"]
+    assert [word for word in words if word.startswith("pipe:")] == [
+        "pipe:14",
+        "pipe:11",
+        "pipe:12",
+        "pipe:15",
+        "pipe:16",
+        "pipe:13",
+    ]
 
 
 def test_the_first_chunk_and_the_last_resort_read_from_the_start() -> None:

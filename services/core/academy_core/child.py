@@ -54,12 +54,18 @@ class Child:
             raise RuntimeError("a child was started without a pipe for its output")
         return self.process.stdout
 
-    def kill(self) -> None:
-        """End the child and all it started; does nothing once it is reaped, so that a reused id is never hit."""
+    def kill(self) -> bool:
+        """End the child and all it started; False when it had ended by itself, or by another's hand.
+
+        Does nothing once it is reaped, so that a reused id is never hit.
+        """
         with self._lock:
-            if self.process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self.process.pid, signal.SIGKILL)
+            if self.process.returncode is not None:
+                return False
+            running = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            return running
 
     def wait(self) -> Finished:
         """Wait for the child's end. Without a wall clock limit, `kill` it first."""

@@ -280,6 +280,7 @@ class VideoWorkerSettings(WorkerSettings):
     HLS_TIME_SECONDS: int = Field(6, ge=2, le=12, description="Segment length.")
     MIN_SEGMENTS_PER_VARIANT: int = Field(3, ge=1, description="Least number of segments of a rendition.")
     THUMBNAIL_AT_SECONDS: float = Field(5.0, ge=0, description="Where the poster is taken.")
+    LOUDNESS_NORMALIZE: bool = Field(default=True, description="Bring every lecture's sound to -16 LUFS.")
 
 
 class OperatorSettings(LogSettings):

@@ -42,7 +42,7 @@ class TaskContext(Generic[I]):
         """Set once the work is to stop; nothing it does afterwards is listed anywhere."""
         self._lock = threading.Lock()
         self._progress: Progress | None = None
-        self._kills: list[Callable[[], None]] = []
+        self._kills: list[Callable[[], object]] = []
 
     @property
     def output_prefix(self) -> str:
@@ -69,7 +69,7 @@ class TaskContext(Generic[I]):
             raise Cancelled
 
     @contextmanager
-    def kill_on_cancel(self, kill: Callable[[], None]) -> Iterator[None]:
+    def kill_on_cancel(self, kill: Callable[[], object]) -> Iterator[None]:
         """While the block runs, a cancel calls `kill` (from another thread) to end a child process; it must not raise.
 
         Called at once when the work is cancelled already, so that a child started late does not escape.

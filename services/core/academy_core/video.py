@@ -67,6 +67,31 @@ class Picture(Payload):
     """Colour matrix of an SDR source, as ffmpeg's scale filter names it."""
 
 
+class Tiles(Payload):
+    """Small pictures of one chunk, side by side in one image."""
+
+    name: Name
+    frames: tuple[int, ...]
+    """Of the lecture: which each picture shows."""
+    lights: tuple[int, ...]
+    """How bright each one's brightest parts are, 0 to 255."""
+    width: int
+    height: int
+    """Of each."""
+
+
+class Quality(Payload):
+    """How close a published sample is to the source."""
+
+    first_frame: int
+    frames: int
+    rung: Name
+    ssim: float
+    """Structural similarity of the luma, mean over the sample's frames; 1 is equal."""
+    least: float
+    """Of its worst frame."""
+
+
 class Encoding(Payload):
     """What every chunk of one publication shares; decided once, in the plan."""
 
@@ -88,6 +113,10 @@ class Encoding(Payload):
     gop: int
     """Frames a segment."""
     total_frames: int
+    samples: tuple[int, ...] = ()
+    """First frames of the stretches whose quality is measured once they are encoded, each within one segment."""
+    title: str = ""
+    """What kind of picture the plan takes it for; see the ladder."""
     pad_frames: int
     """How many of the last frames may be clones of the last picture (sound that outlives it; rounding)."""
     rungs: tuple[Rung, ...]
@@ -101,6 +130,8 @@ class PlanResult(Payload):
 
     encoding: Encoding
     duration_seconds: float
+    lost_seconds: float = 0.0
+    """What the source claims and does not hold: its end is cut off."""
     target_duration: int
     chunk_frames: tuple[int, ...]
     """Frames of each chunk, in order; their sum is total_frames."""
@@ -182,12 +213,18 @@ class ChunkResult(Payload):
     first_frame: int
     frames: int
     renditions: tuple[Rendition, ...]
+    tiles: Tiles | None = None
+    qualities: tuple[Quality, ...] = ()
+    patched: bool = False
+    """Not all of it could be read from the source: pictures that are missing are the last one before them."""
 
     def keys(self) -> Iterable[str]:
         """See Payload.keys."""
         for rendition in self.renditions:
             yield rendition.init
             yield from (segment.name for segment in rendition.segments)
+        if self.tiles is not None:
+            yield self.tiles.name
 
 
 class PublishInput(Payload):
@@ -195,6 +232,7 @@ class PublishInput(Payload):
 
     encoding: Encoding
     duration_seconds: float
+    lost_seconds: float = 0.0
 
 
 class Bandwidth(Payload):
@@ -215,11 +253,18 @@ class PublishResult(Payload):
     poster: Name | None
     bytes: int
     """Sum of all published media files."""
+    thumbnails: Name | None = None
+    """WebVTT that says which part of which image stands for which seconds."""
+    qualities: tuple[Quality, ...] = ()
+    """Of samples spread over the lecture."""
+    lost_seconds: float = 0.0
+    """What the source claims and does not hold: its end is cut off."""
+    patched_seconds: float = 0.0
+    """Length of the chunks of which not all could be read."""
 
     def keys(self) -> Iterable[str]:
         """See Payload.keys."""
-        if self.poster is not None:
-            yield self.poster
+        yield from (name for name in (self.poster, self.thumbnails) if name is not None)
 
 
 PLAN = TaskKind("video.plan", 1, Queue.VIDEO, Urgency.SHORT, PlanInput, PlanAnswer, max_seconds=300)

@@ -6,19 +6,22 @@ Nothing is written to disk. A chunk that is made again gives the same bytes unde
 """
 
 import os
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from academy_core.child import Finished
-from academy_core.errors import Retryable
+from academy_core.errors import Permanent, Retryable
 from academy_core.tasks import TaskContext
-from academy_core.video import ChunkInput, ChunkResult, Encoding, Rendition, Segment
-from academy_video import boxes, cut, ffmpeg, ladder, process, reader
+from academy_core.video import ChunkInput, ChunkResult, Encoding, Quality, Rendition, Segment, Tiles
+from academy_video import boxes, cut, ffmpeg, ladder, plan, process, reader
 from academy_video.tools import CACHE_CONTROL, Tools
 
+_SSIM = re.compile(r"^n:\d+ Y:([0-9.]+) ", re.MULTILINE)
+_SAMPLE_SECONDS = 120
+"""Wall clock limit of one comparison."""
 _PART_DONE = 99.0
 """Percent: the last one is the uploads'."""
 
@@ -29,22 +32,34 @@ def rendition_names(encoding: Encoding) -> list[str]:
 
 
 def margins(encoding: Encoding) -> tuple[float | None, ...]:
-    """How far before the chunk to start reading, one try after the other; None is the source's start."""
+    """How far before the chunk to start reading, one try after the other.
+
+    None is the source's start; what is missing even then is filled with the last picture before it.
+    """
     return (encoding.seek_margin_seconds, *ladder.WIDER_MARGINS_SECONDS, None)
 
 
 def make(tools: Tools, context: TaskContext[ChunkInput]) -> ChunkResult:
-    """Make and upload the chunk. Raises Cancelled, Retryable, or what the store raises."""
+    """Make and upload the chunk. Raises Cancelled, Retryable, Permanent, or what the store raises."""
     chunk = context.input
     for margin in margins(chunk.encoding):
         try:
-            renditions = _attempt(tools, context, margin)
-        except cut.FrontMissing:
+            renditions, tiles = _attempt(tools, context, margin)
+        except (cut.CutError, boxes.BadBox) as error:
+            failure = error
             continue
         frames = chunk.end_frame - chunk.first_frame
         context.progress(100, float(frames / ffmpeg.rate(chunk.encoding)))
-        return ChunkResult(index=chunk.index, first_frame=chunk.first_frame, frames=frames, renditions=renditions)
-    raise Retryable(f"chunk {chunk.index}: its first frames are not in the source")
+        return ChunkResult(
+            index=chunk.index,
+            first_frame=chunk.first_frame,
+            frames=frames,
+            renditions=renditions,
+            tiles=tiles,
+            qualities=tuple(_qualities(tools, context, renditions[0])),
+            patched=margin is None,
+        )
+    raise Permanent(f"chunk {chunk.index}: {failure}", reason=plan.DAMAGED)
 
 
 class _Uploads:
@@ -163,14 +178,18 @@ def _pipes(names: Sequence[str]) -> Iterator[_Pipes]:
         pipes.close()
 
 
-def _attempt(tools: Tools, context: TaskContext[ChunkInput], margin: float | None) -> tuple[Rendition, ...]:
+def _attempt(
+    tools: Tools, context: TaskContext[ChunkInput], margin: float | None
+) -> tuple[tuple[Rendition, ...], Tiles | None]:
     """One run of ffmpeg. Raises FrontMissing, Cancelled, Retryable, or what the store raises."""
     chunk = context.input
     names = rendition_names(chunk.encoding)
-    readers = ThreadPoolExecutor(len(names) + 1, thread_name_prefix="pipe")
+    extra = [ffmpeg.TILES, ffmpeg.LIGHTS] if ffmpeg.tile_frames(chunk) else []
+    readers = ThreadPoolExecutor(len(names) + len(extra) + 1, thread_name_prefix="pipe")
     uploaders = ThreadPoolExecutor(tools.uploads, thread_name_prefix="upload")
-    with uploaders, readers, _pipes([*names, _PROGRESS]) as pipes, reader.serving(_view(tools, context)) as served:
-        outputs = {name: pipes.write[name] for name in names}
+    every = [*names, *extra, _PROGRESS]
+    with uploaders, readers, _pipes(every) as pipes, reader.serving(_view(tools, context)) as served:
+        outputs = {name: pipes.write[name] for name in (*names, *extra)}
         command = ffmpeg.chunk_command(
             tools.ffmpeg, chunk, served.url, outputs=outputs, progress=pipes.write[_PROGRESS], margin=margin
         )
@@ -186,16 +205,67 @@ def _attempt(tools: Tools, context: TaskContext[ChunkInput], margin: float | Non
             pipes.close_write()
             uploads = _Uploads(tools, context, uploaders)
             drains = [readers.submit(_drain, pipes.take(name), name, chunk, uploads) for name in names]
+            images = [readers.submit(_collect, pipes.take(name)) for name in extra]
             readers.submit(_report, pipes.take(_PROGRESS), context)
             wait(drains, return_when=FIRST_EXCEPTION)
+            stopped = False
             if any(drain.done() and drain.exception() for drain in drains):
-                child.kill()
+                stopped = child.kill()
             finished = child.wait()
             wait(drains)
     context.check()
     if served.failure is not None:
         raise served.failure
-    return _renditions(chunk, drains, finished)
+    if finished.returncode < 0 and not stopped:
+        how = "took too long" if finished.timed_out else f"was ended by signal {-finished.returncode}"
+        raise Retryable(f"chunk {chunk.index}: ffmpeg {how}\n{finished.errors}")
+    renditions = _renditions(drains)
+    return renditions, _tiles(tools, context, *(image.result() for image in images)) if images else None
+
+
+def _collect(pipe: int) -> bytes:
+    """All of a short output."""
+    with os.fdopen(pipe, "rb") as stream:
+        return stream.read()
+
+
+def _tiles(tools: Tools, context: TaskContext[ChunkInput], image: bytes, grey: bytes) -> Tiles | None:
+    """Upload the image of small pictures; None when the source gave none."""
+    chunk, size = context.input, ffmpeg.LIGHT_SIZE[0] * ffmpeg.LIGHT_SIZE[1]
+    lights = tuple(light(grey[at : at + size]) for at in range(0, len(grey), size))
+    if not image or not lights:
+        return None
+    width, height = ffmpeg.tile_size(chunk.encoding)
+    name = cut.name_of("tiles", f"{chunk.first_frame // chunk.encoding.gop:06d}", image, "jpg")
+    tools.store.put(context.output_prefix + name, image, content_type="image/jpeg", cache_control=CACHE_CONTROL)
+    frames = ffmpeg.tile_frames(chunk)[: len(lights)]
+    return Tiles(name=name, frames=frames, lights=lights, width=width, height=height)
+
+
+def light(grey: bytes) -> int:
+    """How bright the brightest twentieth of a grey picture is, 0 to 255."""
+    return sorted(grey)[len(grey) * 19 // 20]
+
+
+def _qualities(tools: Tools, context: TaskContext[ChunkInput], best: Rendition) -> Iterator[Quality]:
+    """How close the chunk's samples came to the source. A sample that cannot be compared is left out."""
+    chunk, encoding = context.input, context.input.encoding
+    for first in encoding.samples:
+        if not chunk.first_frame <= first < chunk.end_frame:
+            continue
+        number = first // encoding.gop
+        length = round(ladder.QUALITY_SAMPLE_SECONDS * ffmpeg.rate(encoding))
+        end = min(first + length, (number + 1) * encoding.gop, chunk.end_frame)
+        sample = chunk.model_copy(update={"first_frame": first, "end_frame": end})
+        segment = best.segments[number - chunk.first_frame // encoding.gop]
+        media = b"".join(tools.store.get(context.output_prefix + name) for name in (best.init, segment.name))
+        with reader.serving(_view(tools, context)) as served:
+            command = ffmpeg.quality_command(tools.ffmpeg, sample, served.url, first - number * encoding.gop)
+            output = process.run(context, command, folder=tools.folder, wall_seconds=_SAMPLE_SECONDS, stdin=media)
+        found = [float(value) for value in _SSIM.findall(output.stdout.decode(errors="replace"))]
+        if found:
+            mean = round(sum(found) / len(found), 5)
+            yield Quality(first_frame=first, frames=len(found), rung=best.name, ssim=mean, least=min(found))
 
 
 def _view(tools: Tools, context: TaskContext[ChunkInput]) -> reader.View:
@@ -203,14 +273,12 @@ def _view(tools: Tools, context: TaskContext[ChunkInput]) -> reader.View:
     return tools.view(encoding.source_key, encoding.source_bytes, context.output_prefix, encoding.intermediate)
 
 
-def _renditions(chunk: ChunkInput, drains: "Sequence[Future[Rendition]]", finished: Finished) -> tuple[Rendition, ...]:
-    """The renditions, or the error that tells most: the front missing, then an upload, then ffmpeg's own end."""
+def _renditions(drains: "Sequence[Future[Rendition]]") -> tuple[Rendition, ...]:
+    """The renditions, or the error that tells most: an upload's, then what is wrong with the media.
+
+    ffmpeg's exit code says nothing more: above 0 the source is damaged, and whether enough came of it the cutters know.
+    """
     errors = [error for drain in drains if (error := drain.exception())]
     for error in sorted(errors, key=lambda error: isinstance(error, (cut.CutError, boxes.BadBox))):
-        if isinstance(error, cut.FrontMissing) or not isinstance(error, (cut.CutError, boxes.BadBox)):
-            raise error
-    if errors or finished.returncode != 0:
-        how = "took too long" if finished.timed_out else f"ended with {finished.returncode}"
-        what = f": {errors[0]}" if errors else ""
-        raise Retryable(f"chunk {chunk.index}: ffmpeg {how}{what}\n{finished.errors}")
+        raise error
     return tuple(drain.result() for drain in drains)

@@ -71,16 +71,17 @@ def segment_frames(chunk: ChunkInput) -> list[tuple[int, int]]:
     return [(first, min(first + gop, chunk.end_frame)) for first in range(chunk.first_frame, chunk.end_frame, gop)]
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:_HASH_DIGITS]
+def name_of(folder: str, stem: str, data: bytes, suffix: str) -> str:
+    """A name that carries the start of the content's hash."""
+    return f"{folder}/{stem}.{hashlib.sha256(data).hexdigest()[:_HASH_DIGITS]}.{suffix}"
 
 
 def _init(rendition: str, data: bytes, content_type: str) -> File:
-    return File(f"{rendition}/init.{_digest(data)}.mp4", data, content_type)
+    return File(name_of(rendition, "init", data, "mp4"), data, content_type)
 
 
 def _media(rendition: str, number: int, data: bytes, ticks: int, content_type: str) -> File:
-    name = f"{rendition}/{number:06d}.{_digest(data)}.m4s"
+    name = name_of(rendition, f"{number:06d}", data, "m4s")
     segment = Segment(name=name, number=number, duration_ticks=ticks, bytes=len(data))
     return File(name, data, content_type, segment)
 

@@ -119,10 +119,15 @@ def chunk_command(  # noqa: PLR0913 - each is one fact of the run
     if seek is not None:
         options |= {"noaccurate_seek": None, "seek_timestamp": 1, "ss": seconds(seek)}
     source = graph.input(url, **options)
-    rungs = _picture(source[str(encoding.video_stream_index)], chunk).filter_multi_output("split", len(encoding.rungs))
+    picture = _picture(source[str(encoding.video_stream_index)], chunk, fill=margin is None)
+    tiled = tile_frames(chunk)
+    branches = picture.filter_multi_output("split", len(encoding.rungs) + bool(tiled))
     made = [
-        _rung(rungs[number], rung, encoding, f"pipe:{outputs[rung.name]}") for number, rung in enumerate(encoding.rungs)
+        _rung(branches[number], rung, encoding, f"pipe:{outputs[rung.name]}")
+        for number, rung in enumerate(encoding.rungs)
     ]
+    if tiled:
+        made += _tiles(branches[len(encoding.rungs)], chunk, len(tiled), outputs)
     if encoding.audio is not None:
         made.append(_sound(source, encoding.audio, chunk, f"pipe:{outputs[encoding.audio.name]}"))
     return [
@@ -132,12 +137,17 @@ def chunk_command(  # noqa: PLR0913 - each is one fact of the run
     ]
 
 
-def _picture(stream: Any, chunk: ChunkInput) -> Any:
-    """Frames [first, end) of the grid, numbered from 0, at most as many of them cloned as the plan foresaw."""
+def _picture(stream: Any, chunk: ChunkInput, *, fill: bool) -> Any:
+    """Frames [first, end) of the grid, numbered from 0.
+
+    At most as many of them are cloned as the plan foresaw; with `fill` all that the source does not hold.
+    """
     encoding = chunk.encoding
     if encoding.picture.interlaced:
         stream = _deinterlaced(stream)
     clones = max(0, chunk.end_frame - (encoding.total_frames - encoding.pad_frames))
+    if fill:
+        clones = chunk.end_frame
     fps: dict[str, Any] = {"fps": f"{encoding.fps_num}/{encoding.fps_den}"}
     if chunk.first_frame == 0:
         fps["start_time"] = 0  # a picture that comes late is cloned back to frame 0
@@ -194,7 +204,7 @@ def _rung(stream: Any, rung: Rung, encoding: Encoding, pipe: str) -> Any:
         "preset": "veryfast",
         "profile:v": "high",
         "crf": rung.crf,
-        "maxrate": rung.max_rate,
+        "maxrate": round(ladder.ENCODER_SHARE * rung.max_rate),
         "bufsize": rung.buffer_size,
         "g": encoding.gop,
         "keyint_min": encoding.gop,
@@ -211,6 +221,129 @@ def _rung(stream: Any, rung: Rung, encoding: Encoding, pipe: str) -> Any:
     return graph.output(stream.filter("format", "yuv420p"), pipe, **_MP4, **options)
 
 
+TILES, LIGHTS = "tiles", "lights"
+"""Outputs of a chunk beside its renditions: the image, and every picture of it in grey."""
+LIGHT_SIZE = (32, 18)
+
+
+def tile_frames(chunk: ChunkInput) -> tuple[int, ...]:
+    """Frames of the lecture that the chunk's small pictures show."""
+    step = round(ladder.TILE_SECONDS * rate(chunk.encoding))
+    return tuple(range(-(-chunk.first_frame // step) * step, chunk.end_frame, step))
+
+
+def tile_size(encoding: Encoding) -> tuple[int, int]:
+    """Width and height of each small picture: the shape of the lecture, both even."""
+    best, (most_width, most_height) = encoding.rungs[0], ladder.TILE_SIZE
+    scale = min(Fraction(most_width, best.width), Fraction(most_height, best.height))
+    return max(2, 2 * round(best.width * scale / 2)), max(2, 2 * round(best.height * scale / 2))
+
+
+def _tiles(stream: Any, chunk: ChunkInput, count: int, outputs: Mapping[str, int]) -> list[Any]:
+    encoding = chunk.encoding
+    width, height = tile_size(encoding)
+    step = round(ladder.TILE_SECONDS * rate(encoding))
+    stream = stream.filter("select", f"not(mod(n+{chunk.first_frame},{step}))")
+    both = stream.filter("scale", width, height).filter("setsar", 1).filter_multi_output("split", 2)
+    one = {"fflags": "+bitexact", "flags:v": "+bitexact", "fps_mode": "passthrough"}
+    return [
+        graph.output(
+            both[0].filter("tile", layout=f"{count}x1").filter("format", "yuvj420p"),
+            f"pipe:{outputs[TILES]}",
+            **one,
+            **{"c:v": "mjpeg", "q:v": 5, "threads": 1, "format": "image2pipe"},
+        ),
+        graph.output(
+            both[1].filter("scale", *LIGHT_SIZE).filter("format", "gray"),
+            f"pipe:{outputs[LIGHTS]}",
+            **one,
+            **{"c:v": "rawvideo", "format": "rawvideo"},
+        ),
+    ]
+
+
+def sample_command(binary: str, encoding: Encoding, url: str, at: Fraction) -> list[str]:
+    """Encodes a sample of the picture at the last rung, uncapped, to standard output: its size tells what it needs."""
+    rung = encoding.rungs[-1]
+    options = {**_source_options(url), "threads": encoding.threads, "seek_timestamp": 1}
+    if at > 0:
+        options["ss"] = seconds(at)
+    source = graph.input(url, t=ladder.TITLE_SAMPLE_SECONDS, **options)
+    picture = source[str(encoding.video_stream_index)]
+    if encoding.picture.interlaced:
+        picture = _deinterlaced(picture)
+    picture = picture.filter("fps", fps=f"{encoding.fps_num}/{encoding.fps_den}")
+    picture = _scaled(_plain(picture, encoding.picture, rung), rung, encoding.picture).filter("format", "yuv420p")
+    words = {"c:v": "libx264", "preset": "veryfast", "crf": rung.crf, "threads": encoding.threads, "format": "h264"}
+    made = graph.output(picture, "pipe:1", **words).get_args()
+    return [binary, "-hide_banner", "-nostdin", "-v", "error", "-filter_complex_threads", "1", *made]
+
+
+def quality_command(binary: str, sample: ChunkInput, url: str, offset: int) -> list[str]:
+    """Compares a sample of the best rung with the source, frame by frame, on standard output.
+
+    The published init and segment come on standard input; the sample starts `offset` frames into that segment.
+    """
+    encoding, count = sample.encoding, sample.end_frame - sample.first_frame
+    rung = encoding.rungs[0]
+    options: dict[str, Any] = {**_source_options(url), "threads": encoding.threads, "copyts": None}
+    seek = seek_seconds(sample, encoding.seek_margin_seconds)
+    if seek is not None:
+        options |= {"noaccurate_seek": None, "seek_timestamp": 1, "ss": seconds(seek)}
+    source = graph.input(url, **options)
+    wanted = _picture(source[str(encoding.video_stream_index)], sample, fill=False)
+    wanted = _scaled(wanted, rung, encoding.picture).filter("format", "yuv420p")
+    published = graph.input("pipe:0", protocol_whitelist="pipe", format_whitelist="mov", format="mp4")
+    tick = f"N*{encoding.fps_den}/({encoding.fps_num}*TB)"
+    shown = published["0"].filter("trim", start_frame=offset, end_frame=offset + count).filter("setpts", tick)
+    compared = graph.filter([shown, wanted], "ssim", stats_file="-", shortest=1)
+    return [binary, "-hide_banner", "-nostdin", "-v", "error", *graph.output(compared, "-", format="null").get_args()]
+
+
+def grey_command(binary: str) -> list[str]:
+    """The JPEG on standard input as a small grey picture on standard output."""
+    taken = ("-protocol_whitelist", "pipe", "-format_whitelist", "jpeg_pipe", "-f", "jpeg_pipe", "-i", "pipe:0")
+    width, height = LIGHT_SIZE
+    shown = ("-vf", f"scale={width}:{height},format=gray", "-f", "rawvideo", "pipe:1")
+    return [binary, "-hide_banner", "-nostdin", "-v", "error", *taken, *shown]
+
+
+_PEAK = 0.84
+"""Ceiling of the limiter, about -1.5 dB: the encoder adds a little to what is let through."""
+_OVERSAMPLED = 4
+
+
+def _louder(stream: Any, audio: Audio) -> Any:
+    """The lecture's one gain; where it raises, peaks are limited, between the samples too."""
+    if audio.gain_db == 0:
+        return stream
+    stream = stream.filter("volume", f"{audio.gain_db}dB")
+    if audio.gain_db < 0:
+        return stream
+    return (
+        stream.filter("aresample", _OVERSAMPLED * audio.sample_rate)
+        .filter("alimiter", limit=_PEAK, attack=5, release=50, level=0, latency=1)
+        .filter("aresample", audio.sample_rate)
+        .filter("aformat", channel_layouts="stereo", sample_fmts="fltp")
+    )
+
+
+def loudness_command(binary: str, url: str, stream_index: int, window: tuple[Fraction, Fraction] | None) -> list[str]:
+    """Prints the momentary loudness of the sound as it will be mixed; `window` is (start, length), absolute seconds."""
+    words = [binary, "-hide_banner", "-nostdin", "-v", "error", *source_options(url), "-threads", "1"]
+    if window is not None:
+        start, length = window
+        words += ["-seek_timestamp", "1", "-ss", seconds(max(Fraction(0), start)), "-t", seconds(length)]
+    return [*words, "-i", url, *_measure(stream_index, "pipe\\:1")]
+
+
+def _measure(stream_index: int, output: str) -> list[str]:
+    """An output that is nothing but what the mixed sound measures, printed to `output` (a URL, colons escaped)."""
+    mixed = "aresample=48000,aformat=channel_layouts=stereo"
+    measured = f"ebur128=metadata=1,ametadata=print:key=lavfi.r128.M:file='{output}'"
+    return ["-map", f"0:{stream_index}", "-af", f"{mixed},{measured}", "-f", "null", "-"]
+
+
 def _sound(source: Any, audio: Audio, chunk: ChunkInput, pipe: str) -> Any:
     """The chunk's sound with its pre-roll; silence where the source has none, resampled on a grid all chunks share."""
     encoding, cut = chunk.encoding, audio_cut(chunk)
@@ -224,15 +357,15 @@ def _sound(source: Any, audio: Audio, chunk: ChunkInput, pipe: str) -> Any:
         stream = stream.filter("atrim", start_pts=lead * into)
     # first_pts counts in samples of the input, whatever its name says of the output.
     resample = {"async": 1, "min_hard_comp": 0.1, "first_pts": lead * into}
+    stream = stream.filter("aresample", audio.sample_rate, **resample).filter(
+        "aformat", channel_layouts="stereo", sample_fmts="fltp"
+    )
     stream = (
-        stream.filter("aresample", audio.sample_rate, **resample)
-        .filter("aformat", channel_layouts="stereo", sample_fmts="fltp")
+        _louder(stream, audio)
         .filter("apad")
         .filter("atrim", start_pts=cut.first_sample, end_pts=cut.end_sample)
         .filter("asetpts", f"PTS-{cut.first_sample}")
     )
-    if audio.gain_db:
-        stream = stream.filter("volume", f"{audio.gain_db}dB")
     options = {
         "c:a": "aac",
         "b:a": audio.bit_rate,
@@ -262,12 +395,19 @@ def _streamed(binary: str, url: str) -> list[str]:
     return [*quiet, *source_options(url), "-seekable", "0", "-fflags", "+genpts", "-i", url]
 
 
-def copy_command(binary: str, task: NormaliseInput, url: str) -> list[str]:
-    """Copies the packets of a source's picture and sound to Matroska on standard output, times from 0."""
-    return [*_streamed(binary, url), *_mapped(task), "-c", "copy", *_MATROSKA]
+def _measured(task: NormaliseInput, pipe: int) -> list[str]:
+    return [] if task.audio_stream_index is None else _measure(task.audio_stream_index, f"pipe\\:{pipe}")
 
 
-def unpacking_commands(binary: str, task: NormaliseInput, url: str) -> list[list[str]]:
+def copy_command(binary: str, task: NormaliseInput, url: str, pipe: int) -> list[str]:
+    """Copies the packets of a source's picture and sound to Matroska on standard output, times from 0.
+
+    How loud the sound is, is printed to `pipe` on the way.
+    """
+    return [*_streamed(binary, url), *_mapped(task), "-c", "copy", *_MATROSKA, *_measured(task, pipe)]
+
+
+def unpacking_commands(binary: str, task: NormaliseInput, url: str, pipe: int) -> list[list[str]]:
     """The same as a pipeline of two, for AAC that carries its description in every packet (ADTS).
 
     Matroska wants it in the header, which is written before the first packet; fragmented MP4 waits for it.
@@ -277,12 +417,12 @@ def unpacking_commands(binary: str, task: NormaliseInput, url: str) -> list[list
     quiet = (binary, "-hide_banner", "-nostdin", "-v", "error")
     taken = ("-protocol_whitelist", "pipe", "-format_whitelist", "mov", "-f", "mp4", "-i", "pipe:0")
     return [
-        [*_streamed(binary, url), *_mapped(task), "-c", "copy", *fragments],
+        [*_streamed(binary, url), *_mapped(task), "-c", "copy", *fragments, *_measured(task, pipe)],
         [*quiet, *taken, "-map", "0", "-fflags", "+bitexact", "-c", "copy", *_MATROSKA],
     ]
 
 
-def encode_command(binary: str, task: NormaliseInput, url: str, after: int | None) -> list[str]:
+def encode_command(binary: str, task: NormaliseInput, url: str, after: int | None, pipe: int) -> list[str]:
     """Encodes a picture whose key frames are too sparse again, the sound copied, in the source's own times.
 
     `after`: the last frame that is saved already, ms of the lecture.
@@ -317,7 +457,7 @@ def encode_command(binary: str, task: NormaliseInput, url: str, after: int | Non
     }
     streams = [picture] if task.audio_stream_index is None else [picture, source[str(task.audio_stream_index)]]
     quiet = (binary, "-hide_banner", "-nostdin", "-v", "error", "-filter_complex_threads", "1")
-    return [*quiet, *graph.output(*streams, "pipe:1", **words).get_args()]
+    return [*quiet, *graph.output(*streams, "pipe:1", **words).get_args(), *_measured(task, pipe)]
 
 
 def poster_command(binary: str, frame: int, size: tuple[int, int]) -> list[str]:

@@ -11,11 +11,13 @@ import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+from pydantic import Field
+
 from academy_core.kinds import Payload
 from academy_core.video import Name
 from academy_video import ebml
 
-FOLDER = "intermediate/"
+FOLDER = "intermediate"
 _HASH_DIGITS = 16
 _CLUSTER_MS = 5000
 _CLUSTER_BYTES = 4 * 1024 * 1024
@@ -53,6 +55,8 @@ class Index(Payload):
     """(time, offset in the pieces) of the clusters that start with a key frame."""
     last_picture: int = -1
     last_sound: int = -1
+    loudness: dict[int, int] = Field(default_factory=dict)
+    """How loud its sound is: see loudness.folded."""
     place: Place | None = None
     front: File | None = None
 
@@ -70,11 +74,6 @@ class Index(Payload):
     def keys(self) -> Iterator[str]:
         """See Payload.keys."""
         yield from (piece.name for piece in self.pieces)
-
-
-def name_of(stem: str, data: bytes, suffix: str) -> str:
-    """A name that carries the start of the content's hash."""
-    return f"{FOLDER}{stem}.{hashlib.sha256(data).hexdigest()[:_HASH_DIGITS]}.{suffix}"
 
 
 def tracks_of(index: Index) -> ebml.Tracks:

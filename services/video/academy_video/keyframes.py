@@ -40,13 +40,23 @@ def longest_gap(keys: Sequence[Fraction], end: Fraction) -> Fraction:
 
 
 def _of_mp4(fetch: Fetch, size: int, track: int) -> list[Fraction] | None:
+    trak = _trak(fetch, size, track)
+    return None if trak is None else _sync_times(trak)
+
+
+def _trak(fetch: Fetch, size: int, track: int) -> bytes | None:
     moov = _moov(fetch, size)
     if moov is None:
         return None
     for kind, start, end in boxes.children(moov, 8, len(moov)):
         if kind == b"trak" and _track_id(moov[start:end]) == track:
-            return _sync_times(moov[start:end])
+            return moov[start:end]
     return None
+
+
+def _tables(trak: bytes) -> dict[bytes, tuple[int, int]]:
+    table, table_end = boxes.find(trak, b"trak", b"mdia", b"minf", b"stbl")
+    return {kind: (at, end) for kind, at, end in boxes.children(trak, table + 8, table_end)}
 
 
 def _moov(fetch: Fetch, size: int) -> bytes | None:
@@ -78,8 +88,7 @@ def _sync_times(trak: bytes) -> list[Fraction] | None:
     start, _ = boxes.find(trak, b"trak", b"mdia", b"mdhd")
     version = trak[start + 8]
     (scale,) = struct.unpack_from(">I", trak, start + (28 if version else 20))
-    table, table_end = boxes.find(trak, b"trak", b"mdia", b"minf", b"stbl")
-    parts = {kind: (at, end) for kind, at, end in boxes.children(trak, table + 8, table_end)}
+    parts = _tables(trak)
     runs = list(_pairs(trak, *parts[b"stts"])) if b"stts" in parts else []
     if not runs:
         return None  # a fragmented file: its samples are listed nowhere as a whole

@@ -4,11 +4,10 @@ Part of `video.plan`: one linear gain for all chunks is decided from it.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 
-TARGET_LUFS = -16.0
-"""What streamed speech is brought to (AES TD1008 recommends -18 to -16 for speech on the web)."""
 WINDOW_SECONDS = 30
 WINDOWS = 10
 """Together 5 minutes; a shorter lecture is measured whole."""
@@ -18,10 +17,14 @@ _MOST_DB = 24.0
 """A lecture that would need more is silence with noise: raised this much at most."""
 
 
-def windows(start: Fraction, seconds: Fraction) -> tuple[tuple[Fraction, Fraction], ...]:
-    """(start, length) of what is measured, absolute source seconds: spread evenly, or the whole of a short lecture."""
+Window = tuple[Fraction, Fraction]
+"""(start, length) of what is measured, absolute source seconds."""
+
+
+def windows(start: Fraction, seconds: Fraction) -> tuple[Window | None, ...]:
+    """What is measured: windows spread evenly, or None, the whole, of a short lecture."""
     if seconds <= WINDOWS * WINDOW_SECONDS:
-        return ((start, seconds),)
+        return (None,)
     step = (seconds - WINDOW_SECONDS) / (WINDOWS - 1)
     return tuple((start + step * number, Fraction(WINDOW_SECONDS)) for number in range(WINDOWS))
 
@@ -32,6 +35,18 @@ def momentaries(text: str) -> Iterator[float]:
         name, _, value = line.partition("=")
         if name == "lavfi.r128.M":
             yield float(value)
+
+
+def folded(blocks: Iterable[float], known: Mapping[int, int]) -> dict[int, int]:
+    """Tenths of LUFS -> how many blocks, with those that are `known` already: short, however long the lecture is."""
+    counts = Counter(known)
+    counts.update(round(10 * block) for block in blocks if block > _ABSOLUTE_GATE)
+    return dict(sorted(counts.items()))
+
+
+def unfolded(counts: Mapping[int, int]) -> list[float]:
+    """The blocks that were folded."""
+    return [tenths / 10 for tenths, count in counts.items() for _ in range(count)]
 
 
 def integrated(blocks: Sequence[float]) -> float | None:

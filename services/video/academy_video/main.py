@@ -10,7 +10,7 @@ from academy_core.kinds import Queue
 from academy_core.store import R2Store
 from academy_core.tasks import Handler
 from academy_core.worker import run_worker
-from academy_video import plan, reader, tasks
+from academy_video import ladder, plan, reader, tasks
 from academy_video.tools import Tools
 
 
@@ -30,7 +30,11 @@ def build(settings: core_settings.VideoWorkerSettings) -> list[Handler]:
         folder=str(folder),
         uploads=settings.UPLOAD_MAX_CONCURRENCY,
     )
-    rules = plan.Rules(settings.HLS_TIME_SECONDS, settings.MIN_SEGMENTS_PER_VARIANT)
+    rules = plan.Rules(
+        settings.HLS_TIME_SECONDS,
+        settings.MIN_SEGMENTS_PER_VARIANT,
+        loudness=ladder.LOUDNESS_LUFS if settings.LOUDNESS_NORMALIZE else None,
+    )
     return tasks.handlers(tools, rules, settings.THUMBNAIL_AT_SECONDS)
 
 

@@ -8,21 +8,24 @@ goes on. A copy is read as a stream and goes on from a byte of the source; an en
 
 import base64
 import math
+import os
 import re
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from fractions import Fraction
-from typing import IO
+from typing import IO, Self
 
 from academy_core.child import Child
 from academy_core.errors import Permanent, Retryable
 from academy_core.ledger import NewTask
 from academy_core.tasks import Outcome, TaskContext
 from academy_core.video import NORMALISE, PLAN, NormaliseInput, NormaliseResult
-from academy_video import ebml, ffmpeg, ladder, plan, process, reader
-from academy_video.intermediate import Clusters, File, Index, Memory, Place, front_of, name_of, tracks_of
+from academy_video import cut, ebml, ffmpeg, ladder, loudness, plan, process, reader
+from academy_video.intermediate import FOLDER, Clusters, File, Index, Memory, Place, front_of, tracks_of
 from academy_video.tools import CACHE_CONTROL, Tools
 
 _PIECE_BYTES = 32 * 1024 * 1024
@@ -65,14 +68,14 @@ def run(tools: Tools, context: TaskContext[NormaliseInput]) -> Outcome:
 
 
 def _put(tools: Tools, context: TaskContext[NormaliseInput], stem: str, data: bytes) -> File:
-    file = File(name=name_of(stem, data, "mkv"), bytes=len(data))
+    file = File(name=cut.name_of(FOLDER, stem, data, "mkv"), bytes=len(data))
     tools.store.put(context.output_prefix + file.name, data, content_type=_TYPE, cache_control=CACHE_CONTROL)
     return file
 
 
 def _save(tools: Tools, context: TaskContext[NormaliseInput], index: Index) -> str:
     data = index.model_dump_json().encode()
-    name = name_of("index", data, "json")
+    name = cut.name_of(FOLDER, "index", data, "json")
     tools.store.put(context.output_prefix + name, data, content_type="application/json")
     return name
 
@@ -147,14 +150,18 @@ def _stretch(
     with ExitStack() as stack:
         view, skipped = _view(tools, context, before, slack)
         served = stack.enter_context(reader.serving(view))
-        commands = _commands(tools, context.input, served.url, before)
-        children, stream = _started(tools, context, commands, stack)
+        heard = stack.enter_context(_Heard())
+        commands = _commands(tools, context.input, served.url, before, heard.pipe)
+        children, stream = _started(tools, context, commands, stack, heard.pipe)
+        heard.listen()
         blocks = ebml.read(stream.read)
         tracks = next(blocks, None)
         if isinstance(tracks, ebml.Tracks):
             follower = _Follower(tools, context, before, tracks)
             if follower.follow(blocks, lambda: skipped + served.sent):
-                return follower.index, False
+                for child in children:
+                    child.kill()
+                return heard.added_to(follower.index), False
         finished = [child.wait() for child in children]
         context.check()
         if served.failure is not None:
@@ -163,7 +170,40 @@ def _stretch(
             raise Retryable("normalising took too long")
         if not isinstance(tracks, ebml.Tracks):
             raise Permanent(f"nothing could be copied: {finished[0].errors}", reason=plan.UNREADABLE)
-        return follower.finish(None), True
+        return heard.added_to(follower.finish(None)), True
+
+
+class _Heard:
+    """Collects how loud the sound is while it passes: what ffmpeg prints to a pipe."""
+
+    def __init__(self) -> None:
+        self._read, self.pipe = os.pipe()
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="loudness")
+        self._printed: Future[dict[int, int]] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._printed is None:
+            os.close(self._read)
+            os.close(self.pipe)
+        self._reader.shutdown()
+
+    def listen(self) -> None:
+        """The child has its end of the pipe: read until it ends."""
+        os.close(self.pipe)
+        self._printed = self._reader.submit(self._all)
+
+    def _all(self) -> dict[int, int]:
+        with os.fdopen(self._read, encoding="ascii", errors="replace") as lines:
+            return loudness.folded((each for line in lines for each in loudness.momentaries(line)), {})
+
+    def added_to(self, index: Index) -> Index:
+        """The index with what was heard in this stretch; its children must have ended."""
+        found = Counter(index.loudness)
+        found.update({} if self._printed is None else self._printed.result())
+        return index.model_copy(update={"loudness": dict(sorted(found.items()))})
 
 
 class _Follower:
@@ -260,16 +300,17 @@ def _fragment_from(view: reader.View, start: int) -> int:
     return 0
 
 
-def _commands(tools: Tools, task: NormaliseInput, url: str, before: Index | None) -> list[list[str]]:
+def _commands(tools: Tools, task: NormaliseInput, url: str, before: Index | None, pipe: int) -> list[list[str]]:
     if task.mode == "encode":
-        return [ffmpeg.encode_command(tools.ffmpeg, task, url, None if before is None else before.last_picture)]
+        after = None if before is None else before.last_picture
+        return [ffmpeg.encode_command(tools.ffmpeg, task, url, after, pipe)]
     if task.packed_sound:
-        return ffmpeg.unpacking_commands(tools.ffmpeg, task, url)
-    return [ffmpeg.copy_command(tools.ffmpeg, task, url)]
+        return ffmpeg.unpacking_commands(tools.ffmpeg, task, url, pipe)
+    return [ffmpeg.copy_command(tools.ffmpeg, task, url, pipe)]
 
 
 def _started(
-    tools: Tools, context: TaskContext[NormaliseInput], commands: Sequence[Sequence[str]], stack: ExitStack
+    tools: Tools, context: TaskContext[NormaliseInput], commands: Sequence[Sequence[str]], stack: ExitStack, pipe: int
 ) -> tuple[list[Child], IO[bytes]]:
     """Start the commands as a pipeline; the last one's output."""
     children: list[Child] = []
@@ -281,6 +322,7 @@ def _started(
             wall_seconds=context.task.max_seconds,
             stdin=stdin,
             stdout=subprocess.PIPE,
+            pass_fds=() if children else (pipe,),
         )
         child = stack.enter_context(started)
         stack.enter_context(context.kill_on_cancel(child.kill))

@@ -68,6 +68,11 @@ UNREADABLE = Reason(
     f"동영상 파일이 아니거나 파일이 손상되었습니다. {_FORMATS_KO}",
     f"This is not a video file, or it is damaged. {_FORMATS_EN}",
 )
+DAMAGED = Reason(
+    "source-damaged",
+    "동영상 파일이 손상되어 재생할 수 있는 부분이 없습니다. 원본 파일을 다시 올려 주세요.",
+    "The video file is damaged and nothing of it can be played. Please upload the original file again.",
+)
 NO_VIDEO = Reason(
     "source-without-video",
     "파일에 영상이 없습니다(소리만 있습니다). 화면이 들어 있는 강의 파일을 올려 주세요.",
@@ -113,6 +118,8 @@ class Rules:
     min_segments: int
     steps: Sequence[ladder.Step] = ladder.LADDER
     chunk_seconds: Sequence[int] = ladder.CHUNK_SECONDS
+    loudness: float | None = None
+    """What the sound is brought to, LUFS; None leaves it as it is."""
 
 
 def main_streams(source: Source, language: str) -> tuple[VideoStream, AudioStream | None]:
@@ -232,6 +239,45 @@ def timing(rate: Fraction) -> tuple[int, int]:
     return scale, tick
 
 
+def segment_length(total: int, rate: Fraction, rules: Rules) -> int:
+    """Frames of a segment: shorter ones where the lecture would else have too few."""
+    return min(round(rules.segment_seconds * rate), max(round(rate * _LEAST_SEGMENT), total // rules.min_segments))
+
+
+def samples(total: int, gop: int, rate: Fraction) -> tuple[int, ...]:
+    """First frames of the stretches whose quality is measured: spread evenly, each within one segment, none twice."""
+    length = round(ladder.QUALITY_SAMPLE_SECONDS * rate)
+    starts: list[int] = []
+    for number in range(ladder.QUALITY_SAMPLES):
+        middle = total * (2 * number + 1) // (2 * ladder.QUALITY_SAMPLES)
+        segment = middle // gop * gop
+        latest = max(segment, min(segment + gop, total) - length)
+        starts.append(min(middle, latest))
+    return tuple(dict.fromkeys(starts))
+
+
+def title_places(span_start: Fraction, seconds: Fraction, keys: Sequence[Fraction]) -> tuple[Fraction, ...]:
+    """Where the picture is sampled before anything is decided, absolute seconds: at key frames, where it is cheap."""
+    if seconds < ladder.TITLE_FROM_SECONDS or not keys:
+        return ()
+    wanted = (seconds * (2 * number + 1) / (2 * ladder.TITLE_SAMPLES) for number in range(ladder.TITLE_SAMPLES))
+    return tuple(span_start + keys[bisect_right(keys, at) - 1] for at in wanted)
+
+
+def title(rates: Sequence[float], steps: Sequence[ladder.Step]) -> ladder.Title:
+    """What kind of picture takes these rates (bit/s) at the last step's size and quality."""
+    if not rates:
+        return next(each for each in ladder.TITLES if each.crf == 0)
+    share = sum(rates) / len(rates) / steps[-1].max_rate
+    return next(each for each in ladder.TITLES if share < each.below)
+
+
+def suited(chosen: Sequence[Rung], kind: ladder.Title) -> tuple[Rung, ...]:
+    """The rungs that this kind of picture needs."""
+    kept = chosen if kind.middle else [rung for rung in chosen if rung in {chosen[0], chosen[-1]}]
+    return tuple(rung.model_copy(update={"crf": rung.crf + kind.crf}) for rung in kept)
+
+
 def chunk_frames(
     total: int, gop: int, rate: Fraction, lengths: Sequence[int], *, keys: Sequence[Fraction] = ()
 ) -> tuple[int, ...]:
@@ -329,22 +375,26 @@ def plan(  # noqa: PLR0913 - each is one finding about the source
     *,
     keys: Sequence[Fraction] = (),
     turn: int = 0,
+    gain_db: float = 0.0,
+    kind: ladder.Title | None = None,
 ) -> PlanResult:
     """The plan. Permanent with a reason when the source is refused.
 
     `tails` says where the streams really end (probe.parse_tails), `keys` where its key frames are, in seconds from the
-    first (keyframes), `turn` what an intermediate does not say any more: degrees clockwise.
+    first (keyframes), `turn` what an intermediate does not say any more: degrees clockwise, `gain_db` what the sound is
+    raised by (loudness), `kind` what the picture was found to be (title).
     """
     video, audio = main_streams(source, task.language)
     if turn % 180:
         video = dataclasses.replace(video, rotation=turn)
+    kind = kind or title((), rules.steps)
     span = _span(video, audio, tails)
     rate = frame_rate(video)
     total = max(1, math.ceil((span.end - span.start) * rate - _ROUNDING))
     if total > ladder.MAX_SECONDS * rate:
         raise Permanent(f"{float(total / rate):.0f} s", reason=TOO_LONG)
     pictures = max(1, math.floor((span.last_picture - span.start) * rate))
-    gop = min(round(rules.segment_seconds * rate), max(round(rate * _LEAST_SEGMENT), total // rules.min_segments))
+    gop = segment_length(total, rate, rules)
     scale, tick = timing(rate)
     encoding = Encoding(
         source_key=task.source_key,
@@ -362,8 +412,10 @@ def plan(  # noqa: PLR0913 - each is one finding about the source
         gop=gop,
         total_frames=total,
         pad_frames=min(total - 1, max(0, total - pictures) + round(rate / 2)),
-        rungs=rungs(video, rules.steps),
-        audio=_audio(audio, source.container),
+        rungs=suited(rungs(video, rules.steps), kind),
+        samples=samples(total, gop, rate),
+        title=kind.name,
+        audio=_audio(audio, source.container, gain_db),
         threads=ladder.THREADS,
         seek_margin_seconds=ladder.SEEK_MARGIN_SECONDS,
     )
@@ -372,11 +424,12 @@ def plan(  # noqa: PLR0913 - each is one finding about the source
         duration_seconds=float(total / rate),
         target_duration=max(1, math.floor(gop / rate + _AUDIO_PACKET + Fraction(1, 2))),
         chunk_frames=chunk_frames(total, gop, rate, rules.chunk_seconds, keys=keys),
-        notes=_notes(source, span),
+        lost_seconds=_lost(source, span),
+        notes=_notes(_lost(source, span)),
     )
 
 
-def _audio(stream: AudioStream | None, container: str) -> Audio | None:
+def _audio(stream: AudioStream | None, container: str, gain_db: float) -> Audio | None:
     if stream is None:
         return None
     rounded = "matroska" in container
@@ -384,9 +437,15 @@ def _audio(stream: AudioStream | None, container: str) -> Audio | None:
         stream_index=stream.index,
         source_rate=stream.rate,
         source_grid=_GRID_OF.get(stream.codec, 1) if rounded else 1,
+        gain_db=gain_db,
     )
 
 
-def _notes(source: Source, span: _Span) -> tuple[str, ...]:
+def _lost(source: Source, span: _Span) -> float:
+    """Seconds that the source claims and does not hold; 0 where that is a matter of rounding."""
     lost = (source.claimed_end or span.end) - span.end
-    return (f"source claims {float(lost):.1f} s more than it holds",) if lost > _TRUNCATED else ()
+    return round(float(lost), 3) if lost > _TRUNCATED else 0.0
+
+
+def _notes(lost: float) -> tuple[str, ...]:
+    return (f"source claims {lost:.1f} s more than it holds",) if lost else ()

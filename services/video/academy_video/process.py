@@ -17,6 +17,10 @@ from academy_core.tasks import TaskContext
 
 _MEMORY_BYTES = 4 * 1024**3
 _CPU_PER_WALL = 8
+_PROCESSES = 4096
+"""Of the worker's user, threads included: no fork bomb, and room for every worker of a node."""
+_OUTPUT_BYTES = 64 * 1024 * 1024
+"""Twelve hours of packets, listed, are half of this."""
 
 
 @contextmanager
@@ -58,11 +62,16 @@ def _limit(pid: int, wall_seconds: float) -> None:
         resource.RLIMIT_AS: _MEMORY_BYTES,
         resource.RLIMIT_CPU: int(wall_seconds * _CPU_PER_WALL) + 1,
         resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_NPROC: _PROCESSES,
         resource.RLIMIT_CORE: 0,
     }
     for kind, value in limits.items():
         with contextlib.suppress(ProcessLookupError):  # it has ended already
             resource.prlimit(pid, kind, (value, value))
+
+
+class Endless(Exception):
+    """A child printed more than any real source makes it print."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +85,10 @@ class Output:
 def run(
     context: TaskContext[Any], command: Sequence[str], *, folder: str, wall_seconds: float, stdin: bytes = b""
 ) -> Output:
-    """Run a short command, with `stdin` on its standard input. A cancel ends it; then raises Cancelled."""
+    """Run a short command, with `stdin` on its standard input. A cancel ends it; then raises Cancelled.
+
+    Raises Endless when it prints without end.
+    """
     with (
         running(
             command, folder=folder, wall_seconds=wall_seconds, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -86,7 +98,10 @@ def run(
         feeder = threading.Thread(target=_feed, args=(child.process.stdin, stdin), daemon=True)
         feeder.start()
         with child.output as pipe:
-            output = pipe.read()
+            output = pipe.read(_OUTPUT_BYTES + 1)
+        if len(output) > _OUTPUT_BYTES:
+            child.kill()
+            raise Endless(f"a child printed more than {_OUTPUT_BYTES} bytes")
         finished = child.wait()
         feeder.join(REAP_SECONDS)
     context.check()

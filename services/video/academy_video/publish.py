@@ -4,9 +4,10 @@ Given the chunks' results and a listing of the prefix. The poster is cut from th
 (`poster_place`), so publish never reads the source.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 
 from academy_core.errors import Retryable
 from academy_core.video import Bandwidth, ChunkResult, Encoding, Rendition, Rung, Segment
@@ -43,13 +44,19 @@ def join(encoding: Encoding, chunks: Sequence[ChunkResult], sizes: Mapping[str, 
     _check_tiling(encoding, chunks)
     names = [rung.name for rung in encoding.rungs] + ([encoding.audio.name] if encoding.audio is not None else [])
     renditions = tuple(_joined(encoding, name, chunks) for name in names)
-    _check_files(renditions, sizes)
+    files = frozenset(chain.from_iterable(map(ChunkResult.keys, chunks)))
+    _check_files(files, renditions, sizes)
     return Publication(
         renditions=renditions,
         bandwidths=tuple(_bandwidth(rendition) for rendition in renditions),
         segments=_segment_count(encoding),
-        bytes=sum(sizes[name] for name in sorted(_files(renditions))),
+        bytes=sum(sizes[name] for name in files),
     )
+
+
+def patched_seconds(encoding: Encoding, chunks: Sequence[ChunkResult]) -> float:
+    """Length of the chunks of which not all could be read from the source."""
+    return float(sum(chunk.frames for chunk in chunks if chunk.patched) / ffmpeg.rate(encoding))
 
 
 def _segment_count(encoding: Encoding) -> int:
@@ -67,10 +74,13 @@ def _check_tiling(encoding: Encoding, chunks: Sequence[ChunkResult]) -> None:
 
 
 def _joined(encoding: Encoding, name: str, chunks: Sequence[ChunkResult]) -> Rendition:
-    """One rendition over all chunks: the same init everywhere, every segment once, of the length the plan says."""
+    """One rendition over all chunks: every segment once, of the length the plan says.
+
+    Another build of ffmpeg may have written another init for its chunk: the playlist then breaks there.
+    """
     parts = [rendition for chunk in chunks for rendition in chunk.renditions if rendition.name == name]
-    if len(parts) != len(chunks) or len({(part.init, part.codec, part.timescale) for part in parts}) != 1:
-        raise Incomplete(f"{name}: not one part a chunk with one and the same init")
+    if len(parts) != len(chunks) or len({part.timescale for part in parts}) != 1:
+        raise Incomplete(f"{name}: not one part a chunk on one and the same clock")
     segments = tuple(segment for part in parts for segment in part.segments)
     if [segment.number for segment in segments] != list(range(_segment_count(encoding))):
         raise Incomplete(f"{name}: segments missing or doubled")
@@ -85,14 +95,8 @@ def _ticks(encoding: Encoding, name: str) -> int:
     return encoding.total_frames * encoding.tick
 
 
-def _files(renditions: Sequence[Rendition]) -> Iterator[str]:
-    for rendition in renditions:
-        yield rendition.init
-        yield from (segment.name for segment in rendition.segments)
-
-
-def _check_files(renditions: Sequence[Rendition], sizes: Mapping[str, int]) -> None:
-    for name in _files(renditions):
+def _check_files(files: Collection[str], renditions: Sequence[Rendition], sizes: Mapping[str, int]) -> None:
+    for name in sorted(files):
         if name not in sizes:
             raise Incomplete(f"{name} is not in the store")
     for rendition in renditions:
@@ -112,11 +116,51 @@ def _bits(segment: Segment) -> int:
     return 8 * segment.bytes
 
 
-def poster_place(encoding: Encoding, publication: Publication, at_seconds: float) -> PosterPlace:
+def poster_place(encoding: Encoding, chunks: Sequence[ChunkResult], at_seconds: float) -> PosterPlace:
     """Where the poster is taken: `at_seconds` into the lecture, or half way into a shorter one."""
     length = encoding.total_frames / ffmpeg.rate(encoding)
     at = Fraction(at_seconds) if at_seconds < length else length / 2
-    frame = min(int(at * ffmpeg.rate(encoding)), encoding.total_frames - 1)
-    best = publication.renditions[0]
+    return _place(encoding, chunks, min(int(at * ffmpeg.rate(encoding)), encoding.total_frames - 1))
+
+
+def brightest(encoding: Encoding, chunks: Sequence[ChunkResult]) -> PosterPlace | None:
+    """The frame of the brightest of the small pictures, the first of several; None when there are none."""
+    found = [
+        (light, -frame)
+        for chunk in chunks
+        if chunk.tiles is not None
+        for frame, light in zip(chunk.tiles.frames, chunk.tiles.lights, strict=True)
+    ]
+    return _place(encoding, chunks, -max(found)[1]) if found else None
+
+
+def _place(encoding: Encoding, chunks: Sequence[ChunkResult], frame: int) -> PosterPlace:
     number, inside = divmod(frame, encoding.gop)
-    return PosterPlace(encoding.rungs[0], best.init, best.segments[number].name, inside)
+    best = encoding.rungs[0]
+    for chunk in chunks:
+        for part in chunk.renditions:
+            for segment in part.segments:
+                if part.name == best.name and segment.number == number:
+                    return PosterPlace(best, part.init, segment.name, inside)
+    raise Incomplete(f"{best.name}: no segment {number}")
+
+
+def thumbnails(encoding: Encoding, chunks: Sequence[ChunkResult]) -> str:
+    """WebVTT: for every ten seconds the part of an image that shows their start (media fragments, xywh)."""
+    starts = [
+        (frame, f"{chunk.tiles.name}#xywh={place * chunk.tiles.width},0,{chunk.tiles.width},{chunk.tiles.height}")
+        for chunk in chunks
+        if chunk.tiles is not None
+        for place, frame in enumerate(chunk.tiles.frames)
+    ]
+    ends = [frame for frame, _ in starts[1:]] + [encoding.total_frames]
+    cues = [
+        f"{_clock(encoding, start)} --> {_clock(encoding, end)}\n{where}\n"
+        for (start, where), end in zip(starts, ends, strict=True)
+    ]
+    return "\n".join(["WEBVTT\n", *cues])
+
+
+def _clock(encoding: Encoding, frame: int) -> str:
+    ms = round(1000 * frame / ffmpeg.rate(encoding))
+    return f"{ms // 3_600_000:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}.{ms % 1000:03d}"

@@ -22,11 +22,13 @@ from itertools import accumulate
 from academy_core.errors import AcademyError
 from academy_core.store import ObjectStore
 
-BLOCK = 128 * 1024
+BLOCK = 16 * 1024
 """Unit of fetching and caching, bytes."""
+_FIRST_FETCH = 8 * BLOCK
+"""What is fetched when a read begins."""
 _LARGEST_FETCH = 4 * 1024 * 1024
-_GROWTH = 8
-"""A read that has gone on for n bytes fetches n/8 at a time: so much is fetched in vain at most."""
+_GROWTH = 32
+"""A read that has gone on for n bytes fetches n/32 at a time: so much is fetched in vain at most."""
 _CACHE_BYTES = 64 * 1024 * 1024
 _KEEP_BELOW = 16 * 1024 * 1024
 """A single read longer than this is media, not an index: the rest of it is not kept."""
@@ -114,7 +116,7 @@ class View:
         """The same in pieces as they are read, fetching more at a time the longer it goes on."""
         at = start
         while at < end:
-            wanted = min(max(BLOCK, (at - start) // _GROWTH), _LARGEST_FETCH)
+            wanted = min(max(_FIRST_FETCH, (at - start) // _GROWTH), _LARGEST_FETCH)
             piece = self._piece(at, min(end, at + wanted), keep=at - start < _KEEP_BELOW)
             yield piece
             at += len(piece)

@@ -5,7 +5,8 @@ measures.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 from academy_core.errors import NotFound, Permanent, Reason, Retryable
@@ -21,14 +22,17 @@ from academy_core.video import (
     NormaliseInput,
     PlanAnswer,
     PlanInput,
+    PlanResult,
     PublishInput,
     PublishResult,
 )
-from academy_video import chunk, ffmpeg, keyframes, normalise, plan, probe, process, publish, reader
+from academy_video import chunk, ffmpeg, keyframes, ladder, loudness, normalise, plan, probe, process, publish, reader
 from academy_video.intermediate import FOLDER
 from academy_video.tools import CACHE_CONTROL, Tools
 
 _PROBE_SECONDS = 60
+_MEASURING = 5
+"""Windows of the sound that are measured at once: the wait is for the store, not for the processor."""
 _POSTER_SECONDS = 60
 _TAIL_SECONDS = 20
 _TAIL_GROWTH = 4
@@ -71,19 +75,75 @@ def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> O
     view = tools.view(task.source_key, task.source_bytes, context.output_prefix, task.intermediate)
     with reader.serving(view) as served:
         source = _probe(tools, context, served)
-        video, _ = plan.main_streams(source, task.language)
+        video, audio = plan.main_streams(source, task.language)
         keys = keyframes.of_source(source.container, view.fetch, view.size, video.index, video.id)
         way = plan.way(source, video, keys)
         if way != "direct":
             normalising = plan.normalise(task, source, way)
             return Outcome(PlanAnswer(), children=(NewTask.of(NORMALISE, normalising),))
         tails = _tails(tools, context, served, source, video.index)
-        made = plan.plan(task, source, tails, rules, keys=keys or (), turn=_turn(tools, context))
+        gain = 0.0
+        if rules.loudness is not None and audio is not None and audio.index in tails:
+            gain = loudness.gain(_measured(tools, context, served, audio, tails[audio.index]), rules.loudness)
+        turn = _turn(tools, context)
+        made = plan.plan(task, source, tails, rules, keys=keys or (), turn=turn, gain_db=gain)
+        kind = _title(tools, context, served, made, keys or (), rules)
+        made = plan.plan(task, source, tails, rules, keys=keys or (), turn=turn, gain_db=gain, kind=kind)
     return Outcome(
         PlanAnswer(plan=made),
         children=tuple(NewTask.of(CHUNK, piece) for piece in plan.chunks(made.encoding, made.chunk_frames)),
-        then=NewTask.of(PUBLISH, PublishInput(encoding=made.encoding, duration_seconds=made.duration_seconds)),
+        then=NewTask.of(
+            PUBLISH,
+            PublishInput(
+                encoding=made.encoding, duration_seconds=made.duration_seconds, lost_seconds=made.lost_seconds
+            ),
+        ),
     )
+
+
+def _measured(
+    tools: Tools, context: TaskContext[PlanInput], served: reader.Served, audio: probe.AudioStream, tail: probe.Tail
+) -> list[float]:
+    """Momentary loudness in windows of the sound; of a normalised source the whole was measured on the way."""
+    if context.input.intermediate is not None:
+        return loudness.unfolded(tools.index(context.output_prefix, context.input.intermediate).loudness)
+    start = audio.start or Fraction(0)
+    wanted = loudness.windows(start, tail.end - start)
+    commands = [ffmpeg.loudness_command(tools.ffmpeg, served.url, audio.index, window) for window in wanted]
+    with ThreadPoolExecutor(_MEASURING) as pool:
+        outputs = list(pool.map(lambda command: _printed(tools, context, served, command), commands))
+    return [each for output in outputs for each in loudness.momentaries(output)]
+
+
+def _printed(tools: Tools, context: TaskContext[PlanInput], served: reader.Served, command: list[str]) -> str:
+    """What ffmpeg printed of a window; sound that cannot be decoded counts as silence."""
+    output = process.run(context, command, folder=tools.folder, wall_seconds=_PROBE_SECONDS)
+    if served.failure is not None:
+        raise served.failure
+    if output.finished.timed_out:
+        raise Retryable("measuring loudness took too long")
+    return output.stdout.decode(errors="replace")
+
+
+def _title(  # noqa: PLR0913, PLR0917 - each is one fact of the sampling
+    tools: Tools,
+    context: TaskContext[PlanInput],
+    served: reader.Served,
+    made: PlanResult,
+    keys: Sequence[Fraction],
+    rules: plan.Rules,
+) -> ladder.Title:
+    """What kind of picture the samples show it to be."""
+    start = Fraction(made.encoding.start_seconds)
+    rates: list[float] = []
+    for place in plan.title_places(start, Fraction(made.duration_seconds), keys):
+        command = ffmpeg.sample_command(tools.ffmpeg, made.encoding, served.url, place)
+        output = process.run(context, command, folder=tools.folder, wall_seconds=_PROBE_SECONDS)
+        if served.failure is not None:
+            raise served.failure
+        if output.stdout:
+            rates.append(8 * len(output.stdout) / ladder.TITLE_SAMPLE_SECONDS)
+    return plan.title(rates, rules.steps)
 
 
 def _turn(tools: Tools, context: TaskContext[PlanInput]) -> int:
@@ -125,7 +185,10 @@ def _tails(
 
 
 def _ffprobe(tools: Tools, context: TaskContext[PlanInput], served: reader.Served, command: list[str]) -> str:
-    output = process.run(context, command, folder=tools.folder, wall_seconds=_PROBE_SECONDS)
+    try:
+        output = process.run(context, command, folder=tools.folder, wall_seconds=_PROBE_SECONDS)
+    except process.Endless as error:
+        raise Permanent(str(error), reason=plan.UNREADABLE) from error
     finished = output.finished
     if served.failure is not None:
         raise served.failure
@@ -142,24 +205,54 @@ def _publish(tools: Tools, poster_at_seconds: float, context: TaskContext[Publis
     task, prefix = context.input, context.output_prefix
     sizes = {found.key.removeprefix(prefix): found.size for found in tools.store.list(prefix)}
     context.progress(50)
-    publication = publish.join(task.encoding, context.results_as(ChunkResult), sizes)
-    place = publish.poster_place(task.encoding, publication, poster_at_seconds)
-    poster = _poster(tools, context, place)
-    name = f"poster.{hashlib.sha256(poster).hexdigest()[:16]}.jpg"
-    tools.store.put(prefix + name, poster, content_type="image/jpeg", cache_control=CACHE_CONTROL)
+    chunks = context.results_as(ChunkResult)
+    publication = publish.join(task.encoding, chunks, sizes)
+    images = [
+        _put(tools, prefix, "poster", _poster(tools, context, chunks, poster_at_seconds), "jpg", "image/jpeg"),
+        _put(tools, prefix, "thumbnails", publish.thumbnails(task.encoding, chunks).encode(), "vtt", "text/vtt"),
+    ]
     if task.encoding.intermediate is not None:
-        tools.store.delete_prefix(prefix + FOLDER)
+        tools.store.delete_prefix(f"{prefix}{FOLDER}/")
     context.progress(100)
+    (poster, poster_bytes), (thumbnails, thumbnails_bytes) = images
     return PublishResult(
         duration_seconds=task.duration_seconds,
         segments=publication.segments,
         bandwidths=publication.bandwidths,
-        poster=name,
-        bytes=publication.bytes + len(poster),
+        poster=poster,
+        bytes=publication.bytes + poster_bytes + thumbnails_bytes,
+        thumbnails=thumbnails,
+        qualities=tuple(quality for chunk in chunks for quality in chunk.qualities),
+        lost_seconds=task.lost_seconds,
+        patched_seconds=publish.patched_seconds(task.encoding, chunks),
     )
 
 
-def _poster(tools: Tools, context: TaskContext[PublishInput], place: publish.PosterPlace) -> bytes:
+def _put(  # noqa: PLR0913, PLR0917 - a file and where it goes
+    tools: Tools, prefix: str, stem: str, data: bytes, suffix: str, content_type: str
+) -> tuple[str, int]:
+    """Upload a file beside the master; its name and size."""
+    name = f"{stem}.{hashlib.sha256(data).hexdigest()[:16]}.{suffix}"
+    tools.store.put(prefix + name, data, content_type=content_type, cache_control=CACHE_CONTROL)
+    return name, len(data)
+
+
+def _poster(
+    tools: Tools, context: TaskContext[PublishInput], chunks: Sequence[ChunkResult], at_seconds: float
+) -> bytes:
+    """The picture at `at_seconds`, or the brightest of the small ones' when that is dark."""
+    encoding = context.input.encoding
+    poster = _picture_at(tools, context, publish.poster_place(encoding, chunks, at_seconds))
+    grey = process.run(
+        context, ffmpeg.grey_command(tools.ffmpeg), folder=tools.folder, wall_seconds=_POSTER_SECONDS, stdin=poster
+    )
+    brighter = publish.brightest(encoding, chunks)
+    if grey.stdout and chunk.light(grey.stdout) < ladder.DARK and brighter is not None:
+        return _picture_at(tools, context, brighter)
+    return poster
+
+
+def _picture_at(tools: Tools, context: TaskContext[PublishInput], place: publish.PosterPlace) -> bytes:
     media = b"".join(tools.store.get(context.output_prefix + name) for name in (place.init, place.segment))
     command = ffmpeg.poster_command(tools.ffmpeg, place.frame, (place.rung.width, place.rung.height))
     output = process.run(context, command, folder=tools.folder, wall_seconds=_POSTER_SECONDS, stdin=media)

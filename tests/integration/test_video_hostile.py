@@ -1,0 +1,307 @@
+"""Hostile input: refused at once with a reason, or published as far as it can be; never a crash, a hang or a leftover.
+
+Hundreds of files, damaged by a seeded hand or built to mislead, go through plan, normalise and the first chunk.
+`make soak` takes ten times as many. ACADEMY_SEED repeats a run.
+"""
+
+import os
+import random
+import resource
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import media
+import media_hostile
+import psutil
+import pytest
+from support import wait_until
+
+from academy_core.errors import Permanent
+from academy_core.tasks import Outcome
+from academy_core.video import CHUNK, KINDS, PLAN, ChunkInput
+from academy_video import ladder, plan, tasks
+
+STEPS = (ladder.Step(120, 23, 200_000, 400_000),)
+RULES = plan.Rules(segment_seconds=2, min_segments=3, steps=STEPS, chunk_seconds=(4,))
+SOAK = os.environ.get("ACADEMY_SOAK") == "1"
+FILES = 2200 if SOAK else 220
+SEED = int(os.environ.get("ACADEMY_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
+LIMIT_SECONDS = 120
+
+
+@dataclass
+class Trap:
+    """A server that no worker may ever reach."""
+
+    url: str
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def trap() -> Iterator[Trap]:
+    found: list[str] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the base class
+            """Keep quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        yield Trap(f"http://127.0.0.1:{server.server_address[1]}", found)
+        server.shutdown()
+        thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("hostile")
+
+
+@pytest.fixture(scope="module")
+def real(folder: Path) -> list[bytes]:
+    """Real files of every kind, short: what is damaged."""
+    source = media.numbered_lecture(folder / "real.mp4", Fraction(30), 3, words=("-g", "30")).path
+    made = [source]
+    recorder = ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "16", "-c:a", "libopus")
+    for name, words in {
+        "front.mp4": ("-c", "copy", "-movflags", "+faststart"),
+        "fragments.mp4": ("-c", "copy", "-movflags", "+frag_keyframe+empty_moov+default_base_moof"),
+        "a.mkv": ("-c", "copy"),
+        "a.ts": ("-c", "copy"),
+        "a.avi": ("-c:v", "mjpeg", "-q:v", "20", "-c:a", "pcm_s16le", "-ac", "1"),
+        "a.webm": recorder,
+        "a.mpg": ("-c:v", "mpeg2video", "-c:a", "mp2"),
+    }.items():
+        made.append(folder / name)
+        media.ffmpeg("-i", source, *words, made[-1], level="error")
+    return [path.read_bytes() for path in made]
+
+
+@contextmanager
+def nothing_left(folder: Path, store: media.WatchedStore) -> Iterator[None]:
+    """No process, no thread, no file stays; the source is read and nothing else."""
+    yield
+    assert media.children() == []
+    assert list(folder.iterdir()) == []
+    assert {key for key, _, _ in store.reads if "intermediate" not in key} <= {"sources/hostile.mp4"}
+
+
+def first_steps(worker: media.Worker, data: bytes) -> str:
+    """What becomes of a file: `ready` when its first chunk is made, else the code of the reason it is refused with."""
+    key = "sources/hostile.mp4"
+    etag = worker.store.put(key, data, content_type="video/mp4")
+    source = tasks.PlanInput(source_key=key, source_bytes=len(data), source_etag=etag)
+    try:
+        outcome = follow(worker, source)
+        worker.run(CHUNK, ChunkInput.model_validate(outcome.children[0].input))
+    except Permanent as error:
+        refused = error.reason
+    else:
+        return "ready"
+    assert refused.code.startswith("source-")
+    assert refused.en.endswith(".")
+    assert any("가" <= letter <= "힣" for letter in refused.ko)
+    return refused.code
+
+
+def follow(worker: media.Worker, source: tasks.PlanInput) -> Outcome:
+    outcome = worker.run(PLAN, source)
+    while media.planned(outcome) is None:
+        (child,) = outcome.children
+        kind = next(kind for kind in KINDS if kind.name == child.kind)
+        outcome = worker.run(kind, kind.input.model_validate(child.input))
+    return outcome
+
+
+@pytest.mark.timeout(3600 if SOAK else 900)
+def test_damaged_files_are_ready_or_refused(
+    folder: Path, real: list[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = folder / "work"
+    work.mkdir()
+
+    def one(number: int) -> str:
+        how, data = media_hostile.mutated(SEED, number, real)
+        worker = media.Worker(media.WatchedStore(), work, RULES)
+        try:
+            with nothing_left_in_store(worker.store):
+                return first_steps(worker, data)
+        except Exception as error:
+            kept = folder / f"failed-{SEED}-{number}"
+            kept.write_bytes(data)
+            error.add_note(f"file {number} of seed {SEED} ({how}), kept as {kept}")
+            raise
+
+    with ThreadPoolExecutor(2) as pool:
+        found = Counter(pool.map(one, range(FILES), timeout=3000))
+    with capsys.disabled():
+        listed = ", ".join(f"{count} {code}" for code, count in found.most_common())
+        print(f"\n{FILES} damaged files, ACADEMY_SEED={SEED}: {listed}")  # noqa: T201 - the seed, to repeat a run
+    assert sum(found.values()) == FILES
+    assert found["ready"] > FILES // 10, "the mutator destroys everything: it tests nothing"
+    assert found["source-unreadable"] > 0
+    assert media.children() == []
+    assert list(work.iterdir()) == []
+
+
+@contextmanager
+def nothing_left_in_store(store: media.WatchedStore) -> Iterator[None]:
+    yield
+    foreign = {key for key, _, _ in store.reads if not key.startswith((media.PREFIX, "sources/hostile"))}
+    assert not foreign
+
+
+def hostile(kind: str, real: list[bytes], trap: Trap, folder: Path) -> bytes:
+    """Files built to make the worker read something else, work without end, or fall over."""
+    hls = f"#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\n{trap.url}/a.ts\n#EXT-X-ENDLIST\n".encode()
+    lavfi = ("-f", "lavfi", "-i")
+    path = folder / f"{kind}.mp4"
+    if kind == "huge":
+        coding = ("-c:v", "libx264", "-preset", "ultrafast")
+        media.ffmpeg(*lavfi, "color=s=16000x9000:r=1:d=1", *coding, "-frames:v", "1", path, level="error")
+        return path.read_bytes()
+    if kind == "narrow":
+        media.ffmpeg(*lavfi, "testsrc2=s=1600x32:r=10:d=2", "-c:v", "libx264", path, level="error")
+        return path.read_bytes()
+    if kind == "long":
+        return claiming(real[1], 0xFFFF_FFFF)
+    return {
+        "empty": b"",
+        "byte": b"\x00",
+        "text": b"this is not a video\n" * 100,
+        "random": random.Random(5).randbytes(200_000),  # noqa: S311 - noise
+        "zeroes": bytes(1_000_000),
+        "hls": hls,
+        "hls-in-ts": real[4][: 188 * 4] + hls,
+        "concat": f"ffconcat version 1.0\nfile '{trap.url}/a.mp4'\nfile '/etc/passwd'\n".encode(),
+        "dash": f'<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><Period><BaseURL>{trap.url}/</BaseURL>'.encode(),
+        "sdp": b"v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+        "subtitles": b"1\n00:00:00,000 --> 00:00:05,000\n<img src=http://127.0.0.1:9/a>\n",
+        "svg": f'<svg xmlns="http://www.w3.org/2000/svg"><image href="{trap.url}/a.png"/></svg>'.encode(),
+        "gif": b"GIF89a" + bytes(1000),
+        "reference": real[1].replace(b"url \x00\x00\x00\x01", b"url \x00\x00\x00\x00"),
+        "no-index": real[0][: len(real[0]) // 3],
+        "half": real[1][: len(real[1]) // 2],
+    }[kind]
+
+
+def claiming(data: bytes, duration: int) -> bytes:
+    """An MP4 whose headers claim this many ticks."""
+    changed = bytearray(data)
+    for box, at in ((b"mvhd", 16), (b"tkhd", 20), (b"mdhd", 16)):
+        where = -1
+        while (where := changed.find(box, where + 1)) >= 0:
+            changed[where + 4 + at : where + 8 + at] = duration.to_bytes(4)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("empty", "source-unreadable"),
+        ("byte", "source-unreadable"),
+        ("text", "source-unreadable"),
+        ("random", "source-unreadable"),
+        ("zeroes", "source-unreadable"),
+        ("hls", "source-unreadable"),
+        ("hls-in-ts", "source-"),
+        ("concat", "source-unreadable"),
+        ("dash", "source-unreadable"),
+        ("sdp", "source-unreadable"),
+        ("subtitles", "source-unreadable"),
+        ("svg", "source-unreadable"),
+        ("gif", "source-unreadable"),
+        ("no-index", "source-unreadable"),
+        ("huge", "source-too-large"),
+        ("narrow", "source-odd-shape"),
+        ("long", "ready"),
+        ("reference", "ready"),
+        ("half", "ready"),
+    ],
+)
+def test_files_built_to_mislead(real: list[bytes], trap: Trap, tmp_path: Path, kind: str, expected: str) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    worker = media.Worker(media.WatchedStore(), work, RULES)
+    with nothing_left(work, worker.store):
+        found = first_steps(worker, hostile(kind, real, trap, tmp_path))
+    assert found.startswith(expected)
+    assert trap.requests == []
+    if found != "ready":
+        assert [key for key in worker.store.objects if key.startswith(media.PREFIX)] == []
+
+
+def test_a_file_cut_in_the_middle_is_published_and_the_loss_is_said(folder: Path, tmp_path: Path) -> None:
+    lecture = media.numbered_lecture(folder / "whole.mp4", Fraction(30), 10, words=("-movflags", "+faststart"))
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(lecture.path.read_bytes()[: lecture.path.stat().st_size * 6 // 10])
+    work = tmp_path / "work"
+    work.mkdir()
+    worker = media.Worker(media.WatchedStore(), work, RULES)
+    made = media.publish(worker, media.upload_source(worker.store, path))
+    assert 3 < made.result.duration_seconds < 8
+    assert made.result.lost_seconds == pytest.approx(10 - made.result.duration_seconds, abs=0.2)
+    numbers, _ = media.read_frames(made.joined("120p"), 160, 120)
+    heard = numbers.index(numbers[-1])
+    assert numbers[:heard] == list(range(heard))
+
+
+def test_a_hole_in_the_middle_costs_what_lies_in_it(folder: Path, tmp_path: Path) -> None:
+    """A stretch of zeroes, as of a download that was interrupted: the lecture plays on behind it."""
+    lecture = media.numbered_lecture(folder / "sound.mp4", Fraction(30), 12, words=("-g", "30"))
+    data = bytearray(lecture.path.read_bytes())
+    start = len(data) * 45 // 100
+    data[start : start + len(data) // 6] = bytes(len(data) // 6)
+    path = tmp_path / "hole.mp4"
+    path.write_bytes(bytes(data))
+    work = tmp_path / "work"
+    work.mkdir()
+    worker = media.Worker(media.WatchedStore(), work, RULES)
+    made = media.publish(worker, media.upload_source(worker.store, path))
+    assert made.result.duration_seconds == 12
+    times = media.track(made.joined("120p")).presentation_times
+    assert len(times) == 360
+
+
+def test_a_child_may_neither_fork_without_end_nor_write(folder: Path, real: list[bytes]) -> None:
+    """The limits are set on the real ffmpeg while it reads."""
+    worker = media.Worker(media.WatchedStore(), folder, RULES)
+    outcome = follow(worker, put(worker, real[0]))
+    worker.store.open.clear()
+    other = media.Worker(worker.store, folder, RULES)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(other.run, CHUNK, ChunkInput.model_validate(outcome.children[0].input))
+        try:
+            limits = limits_of_a_child()
+        finally:
+            worker.store.open.set()
+        running.result(60)
+    assert limits["NPROC"] == 4096
+    assert limits["FSIZE"] == 0
+    assert 0 < limits["AS"] <= 4 * 1024**3
+    assert 0 < limits["CPU"] < 86_400
+
+
+def put(worker: media.Worker, data: bytes) -> tasks.PlanInput:
+    etag = worker.store.put("sources/hostile.mp4", data, content_type="video/mp4")
+    return tasks.PlanInput(source_key="sources/hostile.mp4", source_bytes=len(data), source_etag=etag)
+
+
+def limits_of_a_child() -> dict[str, int]:
+    found: list[psutil.Process] = []
+    wait_until(lambda: bool(found.extend(media.children()) or found), 30, "no ffmpeg started")
+    names = {name: getattr(resource, f"RLIMIT_{name}") for name in ("NPROC", "FSIZE", "AS", "CPU")}
+    wait_until(lambda: resource.prlimit(found[0].pid, names["NPROC"])[0] == 4096, 10, "limits were not set")
+    return {name: resource.prlimit(found[0].pid, kind)[0] for name, kind in names.items()}

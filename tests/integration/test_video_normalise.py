@@ -1,0 +1,251 @@
+"""Normalising: stretches that stop and go on, workers killed between them, and how much of the source is read."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import media
+import pytest
+
+from academy_core.errors import Permanent, StoreUnavailable
+from academy_core.kinds import TaskKind
+from academy_core.ledger import NewTask
+from academy_core.tasks import Outcome
+from academy_core.video import CHUNK, KINDS, NORMALISE, PLAN, ChunkInput, NormaliseInput, PlanResult
+from academy_video import ladder, normalise, plan
+
+STEPS = (ladder.Step(160, 20, 400_000, 800_000), ladder.Step(120, 20, 200_000, 400_000))
+RULES = plan.Rules(segment_seconds=2, min_segments=3, steps=STEPS, chunk_seconds=(4, 6))
+SECONDS = 14
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory: pytest.TempPathFactory) -> media.Numbered:
+    folder = tmp_path_factory.mktemp("normalise")
+    return media.numbered_lecture(folder / "numbered.mp4", Fraction(30), SECONDS, words=("-g", "30"))
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> media.Worker:
+    folder = tmp_path / "worker"
+    folder.mkdir()
+    return media.Worker(media.WatchedStore(), folder, RULES)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every stretch stops at its second key frame, and reads again only a little when it goes on."""
+    monkeypatch.setattr(ladder, "NORMALISE_SECONDS", 0.0)
+    monkeypatch.setattr(normalise, "_SLACKS", (100_000, None))
+    monkeypatch.setattr(normalise, "_HEAD_BYTES", 20_000)
+
+
+def recorded(numbered: media.Numbered, path: Path, *words: str) -> Path:
+    media.ffmpeg("-i", numbered.path, *words, path, level="error")
+    return path
+
+
+INPUTS: dict[str, tuple[str, ...]] = {
+    "a.ts": ("-c", "copy"),
+    "f.mp4": ("-c", "copy", "-movflags", "+frag_keyframe+empty_moov+default_base_moof"),
+    "m.avi": ("-vf", "scale=640:480:flags=neighbor", "-c:v", "mpeg4", "-bf", "0", "-g", "30", "-q:v", "3"),
+    "a.flv": ("-c", "copy"),
+    "r.mkv": ("-c", "copy", "-f", "matroska", "-live", "1", "-cluster_time_limit", "500"),
+}
+
+
+def task_of(new: NewTask) -> tuple[TaskKind, Any]:
+    kind = next(kind for kind in KINDS if kind.name == new.kind)
+    return kind, kind.input.model_validate(new.input)
+
+
+def stretches(worker: media.Worker, outcome: Outcome) -> Iterator[Outcome]:
+    """Run what follows the first plan, up to the second one."""
+    while media.planned(outcome) is None:
+        (child,) = outcome.children
+        kind, task = task_of(child)
+        outcome = worker.run(kind, task)
+        yield outcome
+
+
+def finished(worker: media.Worker, outcome: Outcome) -> media.Published:
+    """The lecture, from its second plan on."""
+    made = media.planned(outcome)
+    assert made is not None
+    return media.finish(worker, outcome, made)
+
+
+@pytest.mark.parametrize("name", INPUTS)
+@pytest.mark.usefixtures("hurried")
+def test_a_copy_in_many_stretches_is_the_copy_in_one(
+    worker: media.Worker, numbered: media.Numbered, tmp_path: Path, name: str
+) -> None:
+    source = media.upload_source(worker.store, recorded(numbered, tmp_path / name, *INPUTS[name]))
+    outcomes = list(stretches(worker, worker.run(PLAN, source)))
+    assert len(outcomes) > 5, "it was not cut"
+    made = finished(worker, outcomes[-1])
+    numbers, flashing = media.read_frames(made.joined("160p"), 214, 160)
+    body = numbers[2:-4]
+    assert body == list(range(body[0], body[0] + len(body)))
+    assert len(numbers) == pytest.approx(SECONDS * 30, abs=3)
+    samples = media.read_sound(made.joined("audio"))[1024:]
+    for onset in (frame for frame in flashing if frame - 1 not in flashing):
+        expected = int(numbers.index(onset) * media.RATE / 30)
+        heard = next(at for at in range(max(0, expected - 12_000), expected + 12_000) if abs(samples[at]) > 9000)
+        assert abs(heard - expected) <= 2 * media.RATE / 30
+
+
+@pytest.mark.usefixtures("hurried")
+def test_an_encode_in_many_stretches_loses_no_frame(
+    worker: media.Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ladder, "MAX_KEY_GAP_SECONDS", 5)
+    monkeypatch.setattr(ladder, "INTERMEDIATE_KEY_SECONDS", 2)
+    lecture = media.numbered_lecture(tmp_path / "sparse.mp4", Fraction(30), 12, words=("-g", "9999"))
+    outcomes = list(stretches(worker, worker.run(PLAN, media.upload_source(worker.store, lecture.path))))
+    assert len(outcomes) > 4, "it was not cut"
+    made = finished(worker, outcomes[-1])
+    numbers, _ = media.read_frames(made.joined("160p"), 214, 160)
+    assert numbers == list(range(360))
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_stretch_that_is_made_again_costs_that_stretch_and_changes_nothing(
+    worker: media.Worker, numbered: media.Numbered, tmp_path: Path
+) -> None:
+    """A worker is killed after each stretch before it could say so; another does it again from the same input."""
+    source = media.upload_source(worker.store, recorded(numbered, tmp_path / "a.ts", *INPUTS["a.ts"]))
+    outcome = worker.run(PLAN, source)
+    pictures = []
+    while media.planned(outcome) is None:
+        kind, task = task_of(outcome.children[0])
+        worker.run(kind, task)
+        outcome = worker.run(kind, task)
+        pictures.append(kind.name)
+    assert pictures.count(NORMALISE.name) > 5
+    numbers, _ = media.read_frames(finished(worker, outcome).joined("160p"), 214, 160)
+    body = numbers[2:-4]
+    assert body == list(range(body[0], body[0] + len(body)))
+    assert not [key for key in worker.store.objects if "intermediate" in key]
+
+
+def test_a_store_that_fails_is_not_the_sources_fault(
+    worker: media.Worker, numbered: media.Numbered, tmp_path: Path
+) -> None:
+    source = media.upload_source(worker.store, recorded(numbered, tmp_path / "a.ts", *INPUTS["a.ts"]))
+    _, task = task_of(worker.run(PLAN, source).children[0])
+    other = dataclasses.replace(worker)
+    real = worker.store.get_range
+    calls = 0
+
+    def away(key: str, start: int, end: int) -> bytes:
+        nonlocal calls
+        calls += 1
+        if calls > 2:
+            raise StoreUnavailable("away")
+        return real(key, start, end)
+
+    worker.store.get_range = away  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        other.run(NORMALISE, task)
+    assert media.children() == []
+
+
+def test_a_copy_that_never_meets_its_place_is_refused(
+    worker: media.Worker, numbered: media.Numbered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ladder, "NORMALISE_SECONDS", 0.0)
+    source = media.upload_source(worker.store, recorded(numbered, tmp_path / "a.ts", *INPUTS["a.ts"]))
+    _, task = task_of(worker.run(PLAN, source).children[0])
+    first = worker.run(NORMALISE, task)
+    _, following = task_of(first.children[0])
+    assert isinstance(following, NormaliseInput)
+    other = media.numbered_lecture(tmp_path / "other.ts", Fraction(25), 6)
+    changed = following.model_copy(update={"source": media.upload_source(worker.store, other.path)})
+    with pytest.raises(Permanent):
+        worker.run(NORMALISE, changed)
+
+
+# How much is read
+
+MINUTES = 90
+PLAIN = plan.Rules(
+    segment_seconds=6, min_segments=3, steps=(ladder.Step(72, 30, 100_000, 200_000),), loudness=ladder.LOUDNESS_LUFS
+)
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An hour and a half, small but noisy, key frames 10 s apart."""
+    folder = tmp_path_factory.mktemp("noisy")
+    minute = folder / "minute.mp4"
+    graph = "nullsrc=s=96x72:r=10:d=60,geq=random(1)*255:128:128"
+    sound = ("-f", "lavfi", "-i", "anoisesrc=d=60:a=0.1:r=48000", "-c:a", "aac", "-b:a", "48k")
+    coding = ("-c:v", "libx264", "-preset", "ultrafast", "-b:v", "200k", "-maxrate", "200k", "-bufsize", "200k")
+    media.ffmpeg("-f", "lavfi", "-i", graph, *sound, *coding, "-g", "100", minute, level="error")
+    path = folder / "noisy.mp4"
+    media.ffmpeg("-stream_loop", str(MINUTES - 1), "-i", minute, "-c", "copy", path, level="error")
+    return path
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("name", "most"), [("direct.mp4", 1.2), ("normalised.ts", 2.3)])
+def test_little_more_than_the_source_is_read(
+    worker: media.Worker, noisy: Path, tmp_path: Path, name: str, most: float
+) -> None:
+    """Counted at the store over plan, normalise and every chunk; two workers take turns."""
+    path = tmp_path / name
+    media.ffmpeg("-i", noisy, "-c", "copy", path, level="error")
+    source = media.upload_source(worker.store, path)
+    workers = itertools.cycle([dataclasses.replace(worker, rules=PLAIN), dataclasses.replace(worker, rules=PLAIN)])
+    outcome = next(workers).run(PLAN, source)
+    while media.planned(outcome) is None:
+        kind, task = task_of(outcome.children[0])
+        outcome = next(workers).run(kind, task)
+    made = media.planned(outcome)
+    assert isinstance(made, PlanResult)
+    assert made.duration_seconds == pytest.approx(60 * MINUTES, rel=0.01)
+    assert made.encoding.audio is not None
+    assert made.encoding.audio.gain_db != 0
+    for child in outcome.children:
+        next(workers).run(CHUNK, ChunkInput.model_validate(child.input))
+    ratio = worker.store.bytes_read() / source.source_bytes
+    assert 1 <= ratio <= most, f"{len(worker.store.reads)} requests for {source.source_bytes} bytes"
+
+
+def test_six_hours_are_planned_as_any_other_lecture(worker: media.Worker, tmp_path: Path) -> None:
+    """360 times the same minute, copied: a real file of six hours, planned whole, cut at its start, middle and end."""
+    lecture = media.numbered_lecture(tmp_path / "minute.mp4", Fraction(10), 60, words=("-g", "50"))
+    path = tmp_path / "hours.mp4"
+    media.ffmpeg("-stream_loop", "359", "-i", lecture.path, "-c", "copy", path, level="error")
+    rules = plan.Rules(segment_seconds=6, min_segments=3, steps=STEPS[1:])
+    other = dataclasses.replace(worker, rules=rules)
+    outcome = other.run(PLAN, media.upload_source(worker.store, path))
+    made = media.planned(outcome)
+    assert made is not None
+    assert made.duration_seconds == pytest.approx(6 * 3600, rel=0.001)
+    assert 340 <= len(outcome.children) <= 380
+    assert len(outcome.result.model_dump_json()) < 64 * 1024
+    before = worker.store.bytes_read()
+    for at in (0, len(outcome.children) // 2, len(outcome.children) - 1):
+        task = ChunkInput.model_validate(outcome.children[at].input)
+        result = other.run(CHUNK, task).result
+        assert sum(len(part.segments) for part in result.renditions) > 0  # type: ignore[attr-defined]
+    # A chunk in the middle costs what lies in it, and not the hours before.
+    assert worker.store.bytes_read() - before < path.stat().st_size / 20
+
+
+def test_frames_step_evenly_over_the_borders_of_pieces(
+    worker: media.Worker, numbered: media.Numbered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(normalise, "_PIECE_BYTES", 50_000)
+    source = media.upload_source(worker.store, recorded(numbered, tmp_path / "a.ts", *INPUTS["a.ts"]))
+    made = media.publish(worker, source)
+    pieces = {key for key in worker.store.writes if "intermediate/0" in key}
+    assert len(pieces) > 5
+    times = media.track(made.joined("160p")).presentation_times
+    assert len({after - before for before, after in pairwise(times)}) == 1
