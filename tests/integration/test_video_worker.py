@@ -145,7 +145,7 @@ def test_children_have_an_empty_environment(
             assert Path(f"/proc/{child.pid}/environ").read_bytes() == b""
             assert not any(secret in word for word in child.cmdline() for secret in SECRETS)
             descriptors = {entry.name for entry in Path(f"/proc/{child.pid}/fd").iterdir()}
-            assert len(descriptors) <= 3 + 4 + 2  # standard ones, pipes, its own sockets
+            assert len(descriptors) <= 3 + 6 + 2  # standard ones, pipes, its own sockets
         finally:
             store.open.set()
         assert isinstance(running.result(60).result, ChunkResult)

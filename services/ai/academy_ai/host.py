@@ -188,7 +188,7 @@ class Host:
         out: Path,
         *,
         progress: Callable[[float], None],
-        killable: Callable[[Callable[[], None]], contextlib.AbstractContextManager[None]],
+        killable: Callable[[Callable[[], object]], contextlib.AbstractContextManager[None]],
     ) -> Done:
         """Run one task in a child. `killable(kill)` is entered meanwhile: see TaskContext.kill_on_cancel."""
         request = Request(
