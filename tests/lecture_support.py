@@ -29,6 +29,7 @@ from academy_core.video import (
     PlanResult,
     PublishInput,
     PublishResult,
+    Quality,
     Rendition,
     Rung,
     Segment,
@@ -114,8 +115,14 @@ def published_of(plan: PlanResult) -> PublishResult:
         bandwidths=tuple(
             Bandwidth(name=name, peak=1000 * at + 900, average=1000 * at + 500) for at, name in enumerate(names)
         ),
-        poster=None,
+        poster="poster.a.jpg",
         bytes=1,
+        thumbnails="thumbnails.a.vtt",
+        qualities=(
+            Quality(first_frame=0, frames=60, rung="720p", ssim=0.99, least=0.97),
+            Quality(first_frame=180, frames=60, rung="720p", ssim=0.97, least=0.95),
+        ),
+        lost_seconds=2.5,
     )
 
 

@@ -228,6 +228,19 @@ def test_the_playback_address_opens_the_publication_for_this_viewer(
     assert grant.viewer == f"membership:{world.student.pk}"
     assert grant.expires >= timezone.now().timestamp() + 12 * 3600 - 5
     assert not Upload.objects.get(publication=publication).source_key.startswith(grant.prefix)
+    for name, file in (("poster", "poster.a.jpg"), ("thumbnails", "thumbnails.a.vtt")):
+        beside = urlsplit(answer[name])
+        assert (beside.path, beside.query) == (url.path.replace("master.m3u8", file), url.query)
+
+
+def test_a_teacher_reads_what_the_finished_recording_is_like(teacher: Api, relay: Relay) -> None:
+    lecture = made_ready(teacher, relay)
+    assert ok(teacher.call("GET", f"{LECTURES}/{lecture}"))["publication"]["report"] == {
+        "bytes": 1,
+        "lost_seconds": 2.5,
+        "patched_seconds": 0.0,
+        "similarity": 0.98,
+    }
 
 
 def test_without_a_secret_the_address_is_plain(teacher: Api, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:

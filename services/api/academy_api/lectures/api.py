@@ -25,11 +25,13 @@ from academy_api.lectures.schemas import (
     PartUrlOut,
     PublicationOut,
     ReasonOut,
+    ReportOut,
     StageOut,
 )
 from academy_api.ledger import jobs
 from academy_api.paging import Page, PageQuery, page
 from academy_core.errors import NotFound
+from academy_core.video import PublishResult
 
 router = Router(tags=["lectures"])
 
@@ -181,4 +183,19 @@ def _publication(publication: Publication) -> PublicationOut:
             for stage in progress.stages(publication, job)
         ],
         reason=reason,
+        report=_report(publication),
+    )
+
+
+def _report(publication: Publication) -> ReportOut | None:
+    """What publish measured."""
+    if publication.published is None:
+        return None
+    found = PublishResult.model_validate(publication.published)
+    samples = [quality.ssim for quality in found.qualities]
+    return ReportOut(
+        bytes=found.bytes,
+        lost_seconds=found.lost_seconds,
+        patched_seconds=found.patched_seconds,
+        similarity=round(sum(samples) / len(samples), 4) if samples else None,
     )

@@ -79,6 +79,17 @@ class StageOut(Schema):
     percent: float | None
 
 
+class ReportOut(Schema):
+    """What the finished recording is like."""
+
+    bytes: int = Field(description="Of all files.")
+    lost_seconds: float = Field(description="What the uploaded file claims and does not hold: its end is cut off.")
+    patched_seconds: float = Field(description="Length of the stretches of which not all could be read.")
+    similarity: float | None = Field(
+        description="SSIM of samples of the best rung against the upload, 1 is equal; null when none was taken."
+    )
+
+
 class PublicationOut(Schema):
     """The newest recording of the lecture and how far it is."""
 
@@ -92,6 +103,7 @@ class PublicationOut(Schema):
     playable_seconds: float
     stages: list[StageOut]
     reason: ReasonOut | None
+    report: ReportOut | None = Field(description="Null until it is ready.")
 
 
 class LectureOut(Schema):

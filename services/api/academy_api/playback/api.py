@@ -32,6 +32,10 @@ class PlaybackOut(Schema):
     """Where to play. Everything the playlist names opens with the same query."""
 
     url: str = Field(description="The HLS master playlist.")
+    poster: str | None = Field(description="A picture of the lecture; null until it is ready.")
+    thumbnails: str | None = Field(
+        description="WebVTT for the seek bar; the images it names open with the same query. Null until it is ready."
+    )
     state: State
     publication: UUID
     playable_seconds: float
@@ -45,9 +49,12 @@ def get_playback(request: Request, lecture: UUID) -> PlaybackOut:
     publication = states.playing(one(request, lecture).publications.all())
     if publication is None:
         raise Conflict(reason=NOT_PLAYABLE)
-    url, expires = _address(publication, request.auth.name)
+    prefix, query, expires = _address(publication, request.auth.name)
+    ready = publication.published or {}
     return PlaybackOut(
-        url=url,
+        url=f"{prefix}{playlists.MASTER}{query}",
+        poster=f"{prefix}{ready['poster']}{query}" if ready.get("poster") else None,
+        thumbnails=f"{prefix}{ready['thumbnails']}{query}" if ready.get("thumbnails") else None,
         state=State(publication.state),
         publication=publication.pk,
         playable_seconds=publication.playable_seconds,
@@ -56,13 +63,12 @@ def get_playback(request: Request, lecture: UUID) -> PlaybackOut:
     )
 
 
-def _address(publication: Publication, viewer: str) -> tuple[str, int | None]:
-    """The master playlist's URL and when it expires (Unix seconds; None: never)."""
-    base = str(config.CDN_HLS_BASE_URL).rstrip("/")
-    url = f"{base}/{publication.output_prefix}{playlists.MASTER}"
+def _address(publication: Publication, viewer: str) -> tuple[str, str, int | None]:
+    """What a file's URL starts and ends with, and when that expires (Unix seconds; None: never)."""
+    prefix = f"{str(config.CDN_HLS_BASE_URL).rstrip('/')}/{publication.output_prefix}"
     keyring = config.keyring()
     if keyring is None:
-        return url, None
+        return prefix, "", None
     expires = playback.expiry(time.time(), publication.duration_seconds or 0.0)
     grant = playback.Grant(publication.output_prefix, expires, viewer)
-    return f"{url}?{playback.signed_query(keyring.signing, grant)}", expires
+    return prefix, f"?{playback.signed_query(keyring.signing, grant)}", expires
