@@ -7,6 +7,7 @@ ffprobe prints neither without reading the whole file. Whatever is odd here mean
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 from academy_video import boxes, ebml
 
@@ -36,7 +37,7 @@ def of_source(container: str, fetch: Fetch, size: int, stream_index: int, stream
 
 def longest_gap(keys: Sequence[Fraction], end: Fraction) -> Fraction:
     """The longest stretch without a key frame, seconds; `end` is the picture's, from its first key frame."""
-    return max((after - before for before, after in zip(keys, [*keys[1:], end], strict=True)), default=end)
+    return max((after - before for before, after in pairwise([*keys, end])), default=end)
 
 
 def _of_mp4(fetch: Fetch, size: int, track: int) -> list[Fraction] | None:

@@ -1,0 +1,152 @@
+"""Matroska in pieces: written, read back, indexed; key frames of both kinds of index; whatever is odd is no index."""
+
+import itertools
+import struct
+from collections.abc import Iterator
+from fractions import Fraction
+
+import media
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from academy_video import ebml, keyframes
+from academy_video.intermediate import Clusters, Index, Memory, Place, front_of
+
+TRACKS = ebml.Tracks(
+    ebml.element(
+        ebml.TRACKS,
+        b"".join(
+            ebml.element(
+                ebml.TRACK_ENTRY,
+                ebml.element(ebml.TRACK_NUMBER, bytes([number])) + ebml.element(ebml.TRACK_TYPE, bytes([kind])),
+            )
+            for number, kind in ((1, 1), (2, 2))
+        ),
+    )
+)
+
+
+def block(track: int, time: int, payload: bytes, *, key: bool = False) -> ebml.Block:
+    body = bytes([0x80 | track]) + struct.pack(">h", 0) + bytes([0x80 if key else 0]) + payload
+    return ebml.Block(track, time, key, ebml.element(ebml.SIMPLE_BLOCK, body), len(ebml.element(b"\xa3", b"")) + 1)
+
+
+@st.composite
+def packets(draw: st.DrawFn) -> list[ebml.Block]:
+    count = draw(st.integers(1, 60))
+    found, at = [], 0
+    for number in range(count):
+        at += draw(st.integers(0, 900))
+        track = draw(st.sampled_from([1, 2]))
+        payload = number.to_bytes(2) + draw(st.binary(max_size=20))
+        found.append(block(track, at, payload, key=track == 2 or number == 0 or draw(st.booleans())))
+    return found
+
+
+def written(blocks: list[ebml.Block]) -> tuple[bytes, Index]:
+    """A whole file and its index."""
+    clusters = Clusters(1)
+    data = b"".join([*itertools.chain.from_iterable(map(clusters.add, blocks)), *clusters.flush()])
+    index = Index(tracks="", cues=tuple(clusters.cues), last_picture=blocks[-1].time)
+    return data, index
+
+
+def read_back(data: bytes) -> Iterator[ebml.Tracks | ebml.Block]:
+    return ebml.read(media.Reader(data))
+
+
+@given(packets())
+def test_what_is_written_is_read_back(blocks: list[ebml.Block]) -> None:
+    data, index = written(blocks)
+    whole = ebml.front(TRACKS, index.cues, 1, index.last_picture, len(data)) + data
+    tracks, *found = read_back(whole)
+    assert tracks == TRACKS
+    assert [(each.track, each.time, each.key, each.payload) for each in found if isinstance(each, ebml.Block)] == [
+        (each.track, each.time, each.key, each.payload) for each in blocks
+    ]
+
+
+@given(packets(), st.integers(0, 400))
+def test_a_file_that_is_cut_gives_what_is_whole(blocks: list[ebml.Block], lost: int) -> None:
+    data, index = written(blocks)
+    whole = ebml.front(TRACKS, index.cues, 1, 0, len(data)) + data
+    found = [each for each in read_back(whole[: len(whole) - lost]) if isinstance(each, ebml.Block)]
+    assert [each.payload for each in found] == [each.payload for each in blocks[: len(found)]]
+
+
+@given(packets())
+def test_the_index_leads_to_every_key_frame(blocks: list[ebml.Block]) -> None:
+    data, index = written(blocks)
+    whole = ebml.front(TRACKS, index.cues, 1, 0, len(data)) + data
+    times = sorted({each.time for each in blocks if each.track == 1 and each.key})
+    keys = keyframes.of_source("matroska,webm", lambda at, n: whole[at : at + n], len(whole), 0, "0x1")
+    assert keys == ([Fraction(time - times[0], 1000) for time in times] if times else None)
+    for time, offset in index.cues:
+        (first, *_) = (each for each in read_back(data[offset:]) if isinstance(each, ebml.Block))
+        assert (first.track, first.time, first.key) == (1, time, True)
+
+
+@given(st.sampled_from(["mov,mp4", "matroska,webm"]), st.binary(max_size=300))
+def test_noise_is_no_index(container: str, noise: bytes) -> None:
+    for data in (noise, b"\x1a\x45\xdf\xa3" + noise, b"\x00\x00\x00\x08free" + noise):
+        keyframes.of_source(container, lambda at, n, data=data: data[at : at + n], len(data), 0, "0x1")  # type: ignore[misc]
+
+
+@given(packets(), st.data())
+def test_a_damaged_index_is_none_or_another_but_no_crash(blocks: list[ebml.Block], draw: st.DataObject) -> None:
+    data, index = written(blocks)
+    whole = bytearray(ebml.front(TRACKS, index.cues, 1, 0, len(data)) + data)
+    for _ in range(4):
+        whole[draw.draw(st.integers(0, len(whole) - 1))] = draw.draw(st.integers(0, 255))
+    keyframes.of_source("matroska", lambda at, n: bytes(whole[at : at + n]), len(whole), 0, "0x1")
+
+
+@pytest.mark.parametrize(
+    ("keys", "end", "expected"), [([0, 5, 9], 10, 5), ([0], 30, 30), ([], 30, 30), ([0, 20], 25, 20)]
+)
+def test_the_longest_gap_counts_the_end(keys: list[int], end: int, expected: int) -> None:
+    assert keyframes.longest_gap(list(map(Fraction, keys)), Fraction(end)) == expected
+
+
+def test_a_place_is_known_again_wherever_reading_began() -> None:
+    blocks = [
+        each
+        for number in range(200)
+        for each in (
+            block(1, 40 * number, b"p%d" % number, key=number % 10 == 0),
+            block(2, 40 * number + 7, b"s%d" % number, key=True),
+        )
+    ]
+    memory = Memory(1)
+    for each in blocks[: 2 * 150 + 1]:
+        memory.feed(each)
+    place = memory.place(1234, blocks[2 * 150], 99_000)
+    assert (place.byte, place.time) == (1234, 99_000)
+
+    def met(start: int, wanted: Place) -> list[int]:
+        again, found = Memory(1), []
+        for each in blocks[start:]:
+            moved = each.moved(-40 * 50)  # this run's clock is another
+            again.feed(moved)
+            if moved.key and moved.track == 1 and again.at(wanted):
+                found.append(each.time)
+        return found
+
+    assert met(0, place) == [40 * 150]
+    assert met(2 * 100, place) == [40 * 150]
+    assert met(2 * 148, place) == []  # too little lies before it to be sure
+
+
+def test_an_unfinished_intermediate_has_no_files() -> None:
+    with pytest.raises(ValueError, match="not ended"):
+        Index(tracks="").files()
+
+
+def test_the_front_names_its_length() -> None:
+    import base64  # noqa: PLC0415
+
+    index = Index(tracks=base64.b64encode(TRACKS.data).decode(), cues=((0, 0), (4000, 1000)), last_picture=8000)
+    front = front_of(index)
+    segment = ebml.header(front, ebml.header(front, 0).end or 0)
+    assert segment.end == len(front)  # there are no pieces yet

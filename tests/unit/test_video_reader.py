@@ -1,0 +1,102 @@
+"""The loopback reader: exactly the bytes that were asked for, few of them fetched twice, faults told apart."""
+
+import urllib.error
+import urllib.request
+from itertools import pairwise
+
+import media
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from academy_core.errors import StoreUnavailable
+from academy_core.store_fake import FakeStore
+from academy_video import reader
+
+DATA = bytes(range(256)) * 4096  # 1 MiB
+
+
+def view(store: FakeStore, *extents: tuple[str, int, int]) -> reader.View:
+    return reader.View(reader.Blocks(store), [reader.Extent(*extent) for extent in extents])
+
+
+def stored(**objects: bytes) -> media.WatchedStore:
+    store = media.WatchedStore()
+    for key, data in objects.items():
+        store.put(key, data, content_type="video/mp4")
+    return store
+
+
+@given(
+    st.lists(st.integers(0, 40_000), min_size=2, max_size=5, unique=True).map(sorted),
+    st.integers(0, 45_000),
+    st.integers(0, 45_000),
+)
+def test_pieces_read_as_one_file(cuts: list[int], start: int, length: int) -> None:
+    whole = DATA[:40_000]
+    objects = {f"k{number}": whole[first:last] for number, (first, last) in enumerate(pairwise(cuts))}
+    made = view(stored(**objects), *((key, 0, len(data)) for key, data in objects.items()))
+    expected = whole[cuts[0] : cuts[-1]]
+    assert made.size == len(expected)
+    assert made.fetch(start, length) == expected[start : start + length]
+    assert b"".join(made.stream(min(start, made.size), made.size)) == expected[start:]
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000))
+def test_a_part_may_be_left_out(start: int, length: int) -> None:
+    made = view(stored(a=DATA[:600], b=DATA[600:1000]), ("a", 0, 600), ("b", 0, 400))
+    end = min(1000, start + length)
+    left = made.without(start, end)
+    assert left.fetch(0, 2000) == DATA[:start] + DATA[end:1000] if start < end else DATA[:1000]
+
+
+def test_what_was_read_is_kept() -> None:
+    store = stored(a=DATA)
+    made = view(store, ("a", 0, len(DATA)))
+    first = made.fetch(100, 50_000)
+    read = store.bytes_read()
+    assert made.fetch(100, 50_000) == first
+    assert store.bytes_read() == read
+
+
+def test_a_reader_that_stops_early_costs_little_more_than_it_took() -> None:
+    store = stored(a=DATA * 8)
+    made = view(store, ("a", 0, len(DATA) * 8))
+    taken = 0
+    for piece in made.stream(0, made.size):
+        taken += len(piece)
+        if taken > 4_000_000:
+            break
+    assert store.bytes_read() <= 1.05 * taken
+
+
+def get(url: str, asked: str | None = None) -> tuple[int, bytes]:
+    headers = {} if asked is None else {"Range": asked}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:  # noqa: S310 - loopback
+        return answer.status, answer.read()
+
+
+def test_ranges_over_http() -> None:
+    with reader.serving(view(stored(a=DATA), ("a", 0, len(DATA)))) as served:
+        assert get(served.url) == (206, DATA)
+        assert get(served.url, "bytes=10-19") == (206, DATA[10:20])
+        assert get(served.url, "bytes=1048570-") == (206, DATA[-6:])
+        for url, asked, status in ((served.url, "bytes=9999999-", 416), (served.url[:-1], "bytes=0-", 404)):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                get(url, asked)
+            assert refused.value.code == status
+    with pytest.raises(urllib.error.URLError):
+        get(served.url)
+
+
+def test_a_fault_of_the_store_is_kept_and_the_answer_is_cut() -> None:
+    store = stored(a=DATA)
+
+    def away(key: str, start: int, end: int) -> bytes:
+        raise StoreUnavailable(f"{key} {start} {end}")
+
+    with reader.serving(view(store, ("a", 0, len(DATA)))) as served:
+        store.get_range = away  # type: ignore[method-assign]
+        with pytest.raises(Exception, match=r"IncompleteRead|closed|reset"):
+            get(served.url)
+        assert isinstance(served.failure, StoreUnavailable)
