@@ -25,6 +25,14 @@ def available() -> bool:
     return engines and all(_data(package) is not None for package in _HALVES)
 
 
+def part(name: str) -> Path:
+    """A file beside the model's first half. LookupError when the package is not installed."""
+    place = _data(_HALVES[0])
+    if place is None:
+        raise LookupError(f"not installed: {_HALVES[0]}")
+    return place / name
+
+
 def assemble(folder: Path) -> None:
     """Put the model into `folder`, unless it lies there. LookupError when the packages are not installed."""
     halves = [place for package in _HALVES if (place := _data(package)) is not None]
@@ -35,7 +43,7 @@ def assemble(folder: Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     for name in _OTHERS:
-        shutil.copyfile(halves[0] / name, folder / name)
+        shutil.copyfile(part(name), folder / name)
     growing = folder / "model.bin.part"
     with growing.open("wb") as whole:
         for number, place in enumerate(halves, start=1):

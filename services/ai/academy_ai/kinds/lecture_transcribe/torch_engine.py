@@ -86,7 +86,6 @@ class TorchEngine:
         tokens: list[list[int]] = [[] for _ in range(count)]
         chances: list[list[float]] = [[] for _ in range(count)]
         ended = torch.zeros(count, dtype=torch.bool, device=self._device)
-        seen.aligned.clear()  # of the prompt
         for step in range(LONGEST_TEXT):
             scores = logits + (self._silenced if step else self._silenced_first)
             if no_repeat:
@@ -108,7 +107,7 @@ class TorchEngine:
     def _reading(
         self, tokens: Sequence[int], chances: Sequence[float], attention: Array, seconds: float, no_speech: float
     ) -> Reading:
-        """Attention of step n is that of the token n given: the one before says where the next is looked for."""
+        """Row n of the attention is where token n was looked for: row 0 is that of the prompt's last mark."""
         frames = max(1, min(attention.shape[-1], round(seconds / SECONDS * attention.shape[-1])))
         firsts = align.starts(attention[:, : len(tokens) + 1, :frames]) if tokens else np.zeros(1)
         each = SECONDS / attention.shape[-1]

@@ -23,7 +23,7 @@ from academy_core.slot import WorkerOptions
 from academy_core.sqs_fake import FakeSqs
 from academy_core.store_fake import FakeStore
 
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[1]
 QUEUES = {Queue.AI_BASIC: "basic", Queue.AI_LITE: "lite"}
 LONG = 60.0
 

@@ -22,7 +22,7 @@ from academy_ai.kind import AiKind, KindInput
 from academy_ai.wire import Done
 from academy_core.errors import Permanent, Retryable
 
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[1]
 MIB = 2**20
 LIFE = Life(max_tasks=100, memory_bytes=1024 * MIB, address_space=2048 * MIB)
 
