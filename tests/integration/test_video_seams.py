@@ -17,8 +17,8 @@ import media
 import pytest
 
 from academy_core.store_fake import FakeStore
-from academy_core.video import Rung
-from academy_video import boxes, cut, ffmpeg, ladder, plan
+from academy_core.video import BASE_SECONDS, Rung
+from academy_video import boxes, ffmpeg, ladder, plan
 
 STEPS = (ladder.Step(160, 23, 400_000, 800_000), ladder.Step(120, 23, 200_000, 400_000))
 SECONDS = 20
@@ -66,7 +66,7 @@ def test_every_rung_has_the_same_frames_as_one_piece(both: Both) -> None:
 
 def test_presentation_times_step_evenly_over_every_border(both: Both) -> None:
     encoding = both.chunked.plan.encoding
-    start = cut.BASE_SECONDS * encoding.timescale
+    start = BASE_SECONDS * encoding.timescale
     for rung in both.rungs:
         times = media.track(both.chunked.joined(rung.name)).presentation_times
         assert times == [start + frame * encoding.tick for frame in range(both.source.frames)]
@@ -136,7 +136,7 @@ def test_sound_and_picture_segments_cover_the_same_time(both: Both) -> None:
     sounds = media.track(both.chunked.joined("audio")).fragments
     assert len(sounds) == len(pictures)
     for number, sound in enumerate(sounds):
-        shown = Fraction(number * encoding.gop * encoding.tick, encoding.timescale) + cut.BASE_SECONDS
+        shown = Fraction(number * encoding.gop * encoding.tick, encoding.timescale) + BASE_SECONDS
         assert 0 <= shown - Fraction(sound.decode_time, media.RATE) <= Fraction(WINDOW, media.RATE)
 
 

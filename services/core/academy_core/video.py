@@ -14,6 +14,9 @@ from pydantic import Field
 
 from academy_core.kinds import Payload, Queue, TaskKind, Urgency
 
+BASE_SECONDS = 10
+"""Time of frame 0 in every rendition: more than B-frames and the encoder's delay reach back, so no time is negative."""
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*$", max_length=200)]
 
 

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
-from academy_core.video import Audio, ChunkInput, Rung, Segment
+from academy_core.video import BASE_SECONDS, Audio, ChunkInput, Rung, Segment
 from academy_video import boxes, ffmpeg
 
-BASE_SECONDS = 10
-"""Time of frame 0 in every rendition: more than B-frames and the encoder's delay reach back, so no time is negative."""
 _HASH_DIGITS = 16
 _AAC_CODEC = "mp4a.40.2"
 

@@ -10,9 +10,10 @@ class LectureSlidesInput(KindInput):
     """One recorded lecture, or a rendition of it (480 lines are enough)."""
 
     video: str
+    """Key in the video bucket: a rendition's media playlist, or the file itself."""
 
-    def sources(self) -> Iterable[str]:
-        """See KindInput.sources."""
+    def media(self) -> Iterable[str]:
+        """See KindInput.media."""
         yield self.video
 
 
