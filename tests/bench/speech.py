@@ -3,8 +3,8 @@
     uv run --extra dev --extra gpu --group bench-speech python tests/bench/speech.py [--minutes 3] [--out speech.json]
 
 The sound: the reference speech (if it is there) and made sentences (espeak-ng, seeded), with pauses as in a lesson.
-One run, JSON. All read the same weights. Word error is against the known text, without case and signs; × realtime is sound over wall
-time, loading not counted.
+One run, JSON. All read the same weights. Word error is against the known text, without case and signs; × realtime is
+sound over wall time, loading not counted.
 """
 
 import argparse
