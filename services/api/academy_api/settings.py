@@ -20,6 +20,7 @@ INSTALLED_APPS = [
     "academy_api.ledger.apps.LedgerConfig",
     "academy_api.lectures.apps.LecturesConfig",
     "academy_api.exams.apps.ExamsConfig",
+    "academy_api.questions.apps.QuestionsConfig",
     "academy_api.tracks.apps.TracksConfig",
     "academy_api.playback.apps.PlaybackConfig",
     "academy_api.ops.apps.OpsConfig",

@@ -220,6 +220,7 @@ class ApiSettings(LogSettings, QueueSettings, PlaybackSettings, CdnSettings, Dat
         0, ge=0, le=5, description="Proxies in front that append to X-Forwarded-For (1 behind a load balancer)."
     )
     AI_DAILY_LITE: int = Field(2000, ge=0, description="Files an academy may have graded a day (lite tier).")
+    AI_DAILY_BASIC: int = Field(200, ge=0, description="Basic AI work an academy may ask for a day.")
     POD_IP: str | None = Field(
         None, description="This pod's address: the load balancer's checks and Prometheus name it as their host."
     )

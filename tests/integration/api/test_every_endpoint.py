@@ -18,6 +18,8 @@ from academy_api.accounts.models import ApiKey, Invitation
 from academy_api.api import api
 from academy_api.exams.models import Batch, Exam, Reading, Sheet, Template
 from academy_api.lectures.models import Lecture
+from academy_api.questions import service as questions
+from academy_api.questions.models import Comparison, Question
 
 
 class Answers(NamedTuple):
@@ -91,6 +93,15 @@ EXPECTED: dict[str, Answers] = {
     "GET /api/v1/exams/sheets/{sheet}": Answers(401, 404, 403),
     "POST /api/v1/exams/sheets/{sheet}/grade": Answers(401, 404, 403),
     "PATCH /api/v1/exams/readings/{reading}": Answers(401, 404, 403),
+    "POST /api/v1/questions": Answers(401, 422, 403),
+    "GET /api/v1/questions": Answers(401, 200, 403),
+    "POST /api/v1/questions/search": Answers(401, 422, 403),
+    "POST /api/v1/questions/comparisons": Answers(401, 429, 403),
+    "GET /api/v1/questions/comparisons": Answers(401, 200, 403),
+    "GET /api/v1/questions/comparisons/{comparison}": Answers(401, 404, 403),
+    "GET /api/v1/questions/{question}": Answers(401, 404, 403),
+    "PATCH /api/v1/questions/{question}": Answers(401, 404, 403),
+    "DELETE /api/v1/questions/{question}": Answers(401, 404, 403),
 }
 BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/lectures/{lecture}/replace": {"file_name": "a.mp4", "size": 1000, "content_type": "video/mp4"},
@@ -125,7 +136,11 @@ def ids(world: World) -> dict[str, str]:
     sheet = Sheet.objects.create(batch=batch, number=1, file_name="a", content_type="image/png", size=1, **owned)
     read = {name: {} for name in ("answers", "confidence", "unsure", "doubles", "blanks")}
     reading = Reading.objects.create(sheet=sheet, page=1, open_columns=0, **read, **owned)
+    question = Question.objects.create(text="질문", grams=[], **owned)
+    comparison = Comparison.objects.create(**owned)
     return {
+        "question": str(question.pk),
+        "comparison": str(comparison.pk),
         "template": str(template.pk),
         "exam": str(exam.pk),
         "batch": str(batch.pk),
@@ -146,7 +161,11 @@ def _filled(body: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("operation", sorted(EXPECTED))
-def test_each_caller_gets_what_is_expected(operation: str, world: World, ids: dict[str, str]) -> None:
+def test_each_caller_gets_what_is_expected(
+    operation: str, world: World, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A comparison would write to the object store: its allowance is the last thing that can refuse it before.
+    monkeypatch.setattr(questions, "config", questions.config.model_copy(update={"AI_DAILY_BASIC": 0}))
     method, path = operation.split(" ")
     callers: dict[str, Api] = {
         "stranger": stranger(),

@@ -16,7 +16,7 @@ from exam_support import EXAMS, JPEG, KEY, TEMPLATE, Grader, announced, grade, m
 
 from academy_ai.kinds.omr_grade.run import run
 from academy_api.accounts.models import AuditEntry
-from academy_api.exams import duties, service, store
+from academy_api.exams import duties, graves, service, store
 from academy_api.exams.models import Batch, Exam, Grave, Sheet, Template
 from academy_core.errors import StoreUnavailable
 from academy_core.store_fake import FakeStore
@@ -253,11 +253,11 @@ def test_deleting_an_exam_ends_its_jobs_and_leaves_no_file(teacher: Api, grader:
     batch = submitted(teacher, grader.bucket, exam)
     ok(teacher.call("DELETE", f"{EXAMS}/{exam}"), 204)
     assert grader.try_claim() is None
-    duties.sweep()
+    graves.sweep()
     assert grader.bucket.objects == {}
     grader.bucket.put(f"exams/{batch['id']}/sources/late", b"x", content_type="x/y")  # with a URL that is still good
-    Grave.objects.update(created_at=timezone.now() - duties.SWEPT_AGAIN, due_at=timezone.now())
-    duties.sweep()
+    Grave.objects.update(created_at=timezone.now() - graves.SWEPT_AGAIN, due_at=timezone.now())
+    graves.sweep()
     assert grader.bucket.objects == {}
     assert not Grave.objects.exists()
     assert AuditEntry.objects.filter(action="exam.delete", target=exam).exists()

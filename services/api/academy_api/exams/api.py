@@ -14,7 +14,7 @@ from academy_api.accounts import audit
 from academy_api.accounts.access import Scope
 from academy_api.accounts.auth import Request, get, require, scoped
 from academy_api.accounts.idempotency import idempotent
-from academy_api.exams import export, results, service, store
+from academy_api.exams import export, graves, results, service, store
 from academy_api.exams.models import Batch, Exam, Policy, Reading, Sheet, State, Template
 from academy_api.exams.schemas import (
     BatchDetail,
@@ -256,7 +256,7 @@ def _batch_detail(batch: Batch) -> BatchDetail:
     return BatchDetail(
         **_batch(batch, sheets).dict(),
         files=[_sheet(sheet, urls) for sheet in sheets],
-        expires_seconds=int(service.URL_LIFE.total_seconds()),
+        expires_seconds=int(graves.URL_LIFE.total_seconds()),
     )
 
 
@@ -369,7 +369,7 @@ def _row(reading: Reading, exam: Exam) -> export.Row:
 def _result(reading: Reading, exam: Exam) -> ResultOut:
     now = _of_page(reading, exam)
     key = reading.sheet.output_prefix + reading.picture
-    seconds = int(service.URL_LIFE.total_seconds())
+    seconds = int(graves.URL_LIFE.total_seconds())
     return ResultOut(
         id=reading.pk,
         sheet=reading.sheet_id,

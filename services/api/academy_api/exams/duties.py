@@ -1,29 +1,21 @@
-"""What the relay runs for this app: fetch readings, sweep what deleted batches left behind.
+"""What the relay runs for this app: fetch readings (here), sweep what is gone (`graves`).
 
 Both are repeatable and go piece by piece: killed anywhere, the next run goes on.
 """
 
-import itertools
-from datetime import timedelta
-
 import structlog
 from django.db import transaction
-from django.utils import timezone
 from pydantic import TypeAdapter, ValidationError
 
-from academy_ai.kinds.omr_grade.spec import KIND, OmrGradeResult, SheetRead
-from academy_api.exams import hooks, results, service, store
-from academy_api.exams.models import Grave, Reading, Sheet, State
+from academy_ai.kinds.omr_grade.spec import OmrGradeResult, SheetRead
+from academy_api.exams import graves, hooks, results, service, store
+from academy_api.exams.models import Reading, Sheet, State
 from academy_api.relay import Duty
 from academy_core.errors import NotFound, Reason
 from academy_core.store import ObjectStore
 
 FETCH_SECONDS = 1.0
-SWEEP_SECONDS = 5.0
-SWEPT_AGAIN = service.URL_LIFE + timedelta(seconds=KIND.max_seconds)
-"""After this long no upload URL of a batch that went is good any more, and no attempt can still write."""
 _AT_ONCE = 20
-_PAGE = 1000
 
 LOST = Reason(
     "readings-lost",
@@ -89,24 +81,7 @@ def _reading(sheet: Sheet, read: SheetRead) -> Reading:
     )
 
 
-def sweep() -> None:
-    """Relay duty: remove one page of what lies under the prefix that has waited longest."""
-    grave = Grave.objects.filter(due_at__lte=timezone.now()).order_by("due_at").first()
-    if grave is None:
-        return
-    bucket = store.ai()
-    keys = [info.key for info in itertools.islice(bucket.list(grave.prefix), _PAGE)]
-    bucket.delete_many(keys)
-    if len(keys) == _PAGE:
-        return
-    again = grave.created_at + SWEPT_AGAIN
-    if again > timezone.now():
-        Grave.objects.filter(pk=grave.pk).update(due_at=again)
-    else:
-        grave.delete()
-
-
 ALL = (
     Duty("exam-readings", FETCH_SECONDS, fetch_readings),
-    Duty("exam-sweeps", SWEEP_SECONDS, sweep),
+    Duty("exam-sweeps", graves.SWEEP_SECONDS, graves.sweep),
 )

@@ -8,25 +8,22 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
 from academy_ai.kinds.omr_grade.spec import KIND, OmrGradeInput
 from academy_ai.kinds.omr_grade.template import Sheet as Layout
 from academy_api.accounts.limits import Limit
-from academy_api.exams import hooks, results, store
-from academy_api.exams.models import Batch, Correction, Exam, Grave, Reading, Sheet, State, Template
+from academy_api.exams import graves, hooks, results, store
+from academy_api.exams.models import Batch, Correction, Exam, Reading, Sheet, State, Template
 from academy_api.ledger import jobs
 from academy_api.settings import config
 from academy_core.errors import Conflict, Permanent, Reason
 from academy_core.ledger import NewTask
 from academy_core.store import ObjectInfo
 
-URL_LIFE = timedelta(hours=1)
 MAX_SHEET_BYTES = 100 * 1024 * 1024
 TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp", "application/pdf"})
 ENDED = (State.GRADED, State.FAILED, State.CANCELLED)
@@ -137,7 +134,7 @@ def announce(exam: Exam, created_by: UUID, files: Sequence[Announced]) -> Batch:
 
 def upload_urls(sheets: Sequence[Sheet]) -> dict[UUID, str]:
     """Where to PUT the file of each sheet that waits for one. Presigning is local: no call is made."""
-    seconds = int(URL_LIFE.total_seconds())
+    seconds = int(graves.URL_LIFE.total_seconds())
     return {
         sheet.pk: store.ai().presign_put(sheet.source_key, seconds, content_type=sheet.content_type)
         for sheet in sheets
@@ -245,7 +242,7 @@ def _halt(sheets: Callable[[], Any]) -> None:
 def delete_batch(batch: Batch) -> None:
     """Remove a batch, running work and files included. Runs in the caller's transaction."""
     _halt(batch.sheets.all)
-    Grave.objects.get_or_create(prefix=batch.prefix, defaults={"due_at": timezone.now()})
+    graves.bury(batch.prefix)
     batch.delete()
 
 
