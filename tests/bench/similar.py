@@ -68,7 +68,9 @@ def fill(bank: Sequence[question_made.Question]) -> tuple[str, list[str]]:
     call_command("migrate", verbosity=0)
     academy = Academy.objects.create(name=secrets.token_urlsafe(16))
     person = Person.objects.create(email="bench@example.com", password="!")
-    member = Membership.objects.create(academy=academy, person=person, role=Role.TEACHER, name=secrets.token_urlsafe(16))
+    member = Membership.objects.create(
+        academy=academy, person=person, role=Role.TEACHER, name=secrets.token_urlsafe(16)
+    )
     _, secret = people.make_key(of_membership(member), "bench", frozenset({Scope.EXAMS_READ}))
     rows = [Question(academy=academy, text=question.text) for question in bank]
     for start in range(0, len(rows), ADDED_AT_ONCE):
