@@ -113,6 +113,7 @@ MATRIX: dict[str, Mapping[str, Any]] = {
     "video-alone": {"workers.aiCpu.enabled": False, "workers.aiGpu.enabled": False},
     "no-policies": {"networkPolicy.enabled": False},
     "autoscaled": {"api.autoscaling.enabled": True, "api.autoscaling.minReplicas": 1, "api.autoscaling.maxReplicas": 2},
+    "live-code": {"development.liveCode": True},
     "alarms": {"alarms.actions": ["arn:aws:sns:ap-northeast-2:111122223333:academy"]},
     "vision": {"workers.aiCpu.googleCredentialsSecret": "vision", "images.pullSecrets": ["registry"]},
 }

@@ -161,7 +161,7 @@ def test_every_variable_is_a_setting_of_its_process_with_a_value_it_takes(
         if owner.startswith("academy-ai-worker") and importlib.util.find_spec("academy_ai.main") is None:
             pytest.xfail("the AI workers are still to come")
         given = environment(release, container)
-        unknown = given.keys() - process.model_fields.keys() - {"POD_IP", "POD_NAME"}
+        unknown = given.keys() - process.model_fields.keys() - {"PYTHONPATH"}
         # API and relay share one ConfigMap with migrate; nothing else may be there that nobody reads.
         assert not unknown, (name, unknown)
         for variable in {*process.model_fields, *secrets}:

@@ -95,12 +95,11 @@ def missing(*names: str) -> list[str]:
 def ensure(*names: str) -> Path:
     """Build what is missing of these programs, or of all; the folder they are in. Minutes, once. Raises Unavailable."""
     if missing(*names):
-        if shutil.which("go") is None:
-            raise Unavailable("the programs of the test cluster are compiled: install Go 1.26 (https://go.dev/dl)")
+        require_go()
         with cache.locked(folder()) as place:
             for name in missing(*names):
                 print(f"building {name}: once for this go.sum", flush=True)  # noqa: T201  (minutes without a word)
-                _build(place, name, sources()[name])
+                build(place, name, sources()[name])
     return folder()
 
 
@@ -115,7 +114,14 @@ def keda_manifests() -> Path:
     return kept
 
 
-def _build(place: Path, name: str, source: Source) -> None:
+def require_go() -> None:
+    """Raises Unavailable where nothing can be compiled."""
+    if shutil.which("go") is None:
+        raise Unavailable("the programs of the test cluster are compiled: install Go 1.26 (https://go.dev/dl)")
+
+
+def build(place: Path, name: str, source: Source) -> None:
+    """Compile one program into `place`."""
     flags = " ".join(["-s -w", *(f"-X {variable}={value}" for variable, value in source.stamps.items())])
     subprocess.run(
         ["go", "build", "-trimpath", "-ldflags", flags, "-o", str(place / f"{name}.new"), source.package],

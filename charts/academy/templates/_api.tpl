@@ -23,6 +23,7 @@ template:
     terminationGracePeriodSeconds: {{ include "academy.apiGraceSeconds" .root }}
     {{- include "academy.spread" . | nindent 4 }}
     initContainers:
+      {{- include "academy.liveCodeInit" (dict "root" .root "image" "api") | nindent 6 }}
       - name: migrated
         {{- include "academy.container" (dict "root" .root "image" "api") | nindent 8 }}
         command: [python, -m, academy_api.manage, await_migrations]
@@ -46,6 +47,7 @@ template:
             value: {{ .serves }}
           {{- include "academy.podIp" . | nindent 10 }}
           {{- include "academy.apiTlsEnv" .root | nindent 10 }}
+          {{- include "academy.liveCodeEnv" .root | nindent 10 }}
         ports:
           - name: http
             containerPort: 8000
@@ -71,8 +73,10 @@ template:
           {{- toYaml .values.resources | nindent 10 }}
         volumeMounts:
           {{- include "academy.apiMounts" .root | nindent 10 }}
+          {{- include "academy.liveCodeMount" .root | nindent 10 }}
     volumes:
       {{- include "academy.apiVolumes" .root | nindent 6 }}
+      {{- include "academy.liveCodeVolume" .root | nindent 6 }}
 {{- end -}}
 
 {{/* Seconds: preStop, gunicorn's graceful timeout of 25 s, and room. */}}

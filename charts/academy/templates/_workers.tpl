@@ -55,6 +55,10 @@ spec:
       tolerations:
         {{- toYaml . | nindent 8 }}
       {{- end }}
+      {{- with include "academy.liveCodeInit" (dict "root" .root "image" $fixed.image) }}
+      initContainers:
+        {{- . | nindent 8 }}
+      {{- end }}
       containers:
         - name: worker
           {{- include "academy.container" (dict "root" .root "image" $fixed.image) | nindent 10 }}
@@ -77,6 +81,7 @@ spec:
             - name: {{ $name }}
               value: {{ $value | quote }}
             {{- end }}
+            {{- include "academy.liveCodeEnv" .root | nindent 12 }}
           ports:
             - name: metrics
               containerPort: 9100
@@ -102,6 +107,7 @@ spec:
               mountPath: /tmp
             - name: scratch
               mountPath: /var/academy/scratch
+            {{- include "academy.liveCodeMount" .root | nindent 12 }}
             {{- with $worker.googleCredentialsSecret }}
             - name: google
               mountPath: /etc/academy/google
@@ -112,6 +118,7 @@ spec:
           emptyDir: {sizeLimit: 1Gi}
         - name: scratch
           emptyDir: {sizeLimit: {{ $worker.scratchSize }}}
+        {{- include "academy.liveCodeVolume" .root | nindent 8 }}
         {{- with $worker.googleCredentialsSecret }}
         - name: google
           secret:
