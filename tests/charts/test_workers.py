@@ -3,8 +3,10 @@
 import inspect
 from itertools import product
 
+import kubernetes_schemas
 import pytest
-from charts_support import RENDERINGS, Manifest, Refused, dev, quantity, render, rendering, stage
+import yaml
+from charts_support import RENDERINGS, ROOT, Manifest, Refused, dev, quantity, render, rendering, stage
 
 from academy_ai import kind as ai_kind
 from academy_core import video
@@ -165,3 +167,12 @@ def test_a_disabled_worker_leaves_nothing_behind() -> None:
     assert left == []
     subjects = release.get("RoleBinding", "academy-deletion-cost")["subjects"]
     assert [subject["name"] for subject in subjects] == ["academy-ai-worker-cpu", "academy-video-worker"]
+
+
+def test_the_device_plugin_runs_on_gpu_nodes_alone_and_fits_beside_the_worker() -> None:
+    plugin = yaml.safe_load((ROOT / "k8s" / "gpu" / "device-plugin.yaml").read_text())
+    assert kubernetes_schemas.faults(plugin, "1.34") == kubernetes_schemas.faults(plugin, "1.36") == []
+    pod = plugin["spec"]["template"]["spec"]
+    worker = stage(1).get("Deployment", "academy-ai-worker-gpu")["spec"]["template"]["spec"]
+    assert (pod["nodeSelector"], pod["tolerations"]) == (worker["nodeSelector"], worker["tolerations"])
+    assert quantity(pod["containers"][0]["resources"]["requests"]["cpu"]) < 0.1

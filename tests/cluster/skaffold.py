@@ -1,17 +1,27 @@
-"""The skaffold binary, compiled from its Go module: once a machine, kept in the user's cache."""
+"""skaffold and the helm it works with, compiled from their Go modules: once a machine, kept in the user's cache.
+
+skaffold 2.16 calls helm with flags that helm 4 no longer has (`version --client`, `--post-renderer PROGRAM`), so it gets
+helm 3; everything else uses helm 4 (`clients`).
+"""
 
 from pathlib import Path
 
 from cluster import binaries, cache
 
-MODULE = "github.com/GoogleContainerTools/skaffold/v2@v2.16.1"
+SOURCES = {
+    "skaffold": binaries.Source("./cmd/skaffold", {}, module="github.com/GoogleContainerTools/skaffold/v2@v2.16.1"),
+    "helm": binaries.Source(
+        "./cmd/helm", {"helm.sh/helm/v3/internal/version.version": "v3.22.0"}, module="helm.sh/helm/v3@v3.22.0"
+    ),
+}
 
 
-def binary() -> Path:
-    """The program; minutes the first time. Raises binaries.Unavailable without Go."""
-    with cache.locked(cache.root() / "skaffold" / cache.key(MODULE)) as place:
-        program = place / "skaffold"
-        if not program.exists():
-            binaries.require_go()
-            binaries.build(place, "skaffold", binaries.Source("./cmd/skaffold", {}, module=MODULE))
-    return program
+def folder() -> Path:
+    """Folder of the two programs; minutes the first time. Raises binaries.Unavailable without Go."""
+    key = cache.key(*(source.module for source in SOURCES.values()))
+    with cache.locked(cache.root() / "skaffold" / key) as place:
+        for name, source in SOURCES.items():
+            if not (place / name).exists():
+                binaries.require_go()
+                binaries.build(place, name, source)
+    return place

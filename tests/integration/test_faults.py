@@ -5,6 +5,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from platform_support import HEAVY, LONG, SHORT, Platform, draw, running
 from support import wait_until
 
 from academy_core.ledger import LEASE_SECONDS
-from academy_local import ports, strays
+from academy_local import environment, ports, strays
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -230,3 +232,23 @@ def test_a_frozen_worker_that_wakes_after_publish_changes_no_byte(platform: Plat
     redone = next(task for task in platform.tasks(lecture) if task.id == frozen.id)
     assert (redone.attempt, redone.crashes) == (2, 1)
     assert redone.worker != frozen.worker
+
+
+def test_what_helm_test_runs_publishes_plays_and_deletes_and_leaves_no_key(platform: Platform) -> None:
+    identity = platform.place.identity()
+    address = environment.url(identity.addresses.api)
+    command = [sys.executable, "-m", "academy_api.manage", "smoke", f"--api={address}", f"--video={platform.file}"]
+    surroundings = {**os.environ, **environment.api(identity)}
+    for _ in range(2):  # again in the same academy, with another key
+        done = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "SMOKE_PASSED" in done.stdout + done.stderr
+    assert platform.rows("SELECT count(*) FROM accounts_academy WHERE name = 'academy self-test'") == [(1,)]
+    assert platform.rows(
+        "SELECT count(*) FILTER (WHERE revoked_at IS NULL), count(*) FROM accounts_apikey WHERE name = 'helm test'"
+    ) == [(0, 2)]
+    # Not a video: it fails by name, and does not wait for the end of its patience.
+    broken = [*command[:-1], f"--video={__file__}"]
+    done = subprocess.run(broken, env=surroundings, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1
+    assert "the self-test failed: the lecture is failed" in done.stderr

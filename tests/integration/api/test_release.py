@@ -212,3 +212,14 @@ def test_a_dump_that_fails_leaves_nothing_and_stops_the_release(migrated: Databa
 def test_an_empty_database_needs_no_backup(database: Database, bucket: str) -> None:
     output = database.run("backup", "--mode=dump", "--if-pending", R2_BACKUP_BUCKET=bucket)
     assert "empty database" in output
+
+
+def test_another_servers_pg_dump_is_refused(migrated: Database, bucket: str, tmp_path: Path) -> None:
+    wrong = tmp_path / "pg_dump"
+    wrong.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 11.4'\n")
+    wrong.chmod(0o755)
+    output = migrated.run(
+        "backup", "--mode=dump", code=1, R2_BACKUP_BUCKET=bucket, PATH=f"{tmp_path}:{os.environ['PATH']}"
+    )
+    assert "the server is PostgreSQL 18" in output
+    assert "is pg_dump (PostgreSQL) 11.4" in output

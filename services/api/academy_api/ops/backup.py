@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 from django.db import connection
 
 from academy_core.errors import Permanent
@@ -83,7 +84,10 @@ def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
 
 
 def snapshot(region: str, instance: str, identifier: str) -> None:
-    """Take an RDS snapshot and wait until it is there."""
+    """Take an RDS snapshot and wait until it is there. BackupFailed when it does not come."""
     client = boto3.client("rds", region_name=region)
-    client.create_db_snapshot(DBInstanceIdentifier=instance, DBSnapshotIdentifier=identifier)
-    client.get_waiter("db_snapshot_available").wait(DBSnapshotIdentifier=identifier)
+    try:
+        client.create_db_snapshot(DBInstanceIdentifier=instance, DBSnapshotIdentifier=identifier)
+        client.get_waiter("db_snapshot_available").wait(DBSnapshotIdentifier=identifier)
+    except (BotoCoreError, ClientError) as error:
+        raise BackupFailed(f"snapshot of {instance}: {error}") from error
