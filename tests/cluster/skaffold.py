@@ -1,7 +1,7 @@
 """skaffold and the helm it works with, compiled from their Go modules: once a machine, kept in the user's cache.
 
-skaffold 2.16 calls helm with flags that helm 4 no longer has (`version --client`, `--post-renderer PROGRAM`), so it gets
-helm 3; everything else uses helm 4 (`clients`).
+skaffold 2.16 calls helm with flags that helm 4 no longer has (`version --client`, `--post-renderer PROGRAM`), so it
+gets helm 3; everything else uses helm 4 (`clients`).
 """
 
 from pathlib import Path

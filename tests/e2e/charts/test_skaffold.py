@@ -65,6 +65,13 @@ def test_kind_renders_the_platform_with_live_code(binary: Path) -> None:
         rendered
     )
     assert "/var/academy/code" in rendered
+    services = {
+        manifest["metadata"]["name"]
+        for manifest in yaml.safe_load_all(rendered)
+        if manifest and manifest["kind"] == "Service"
+    }
+    forwarded = {rule["resourceName"] for rule in yaml.safe_load((ROOT / "skaffold.yaml").read_text())["portForward"]}
+    assert forwarded <= services
 
 
 def test_eks_renders_a_preset_with_the_sites_values_and_no_dev_backend(binary: Path, tmp_path: Path) -> None:
