@@ -57,9 +57,11 @@ class Proxy:
                     before(request)
                     answer, payload = self._forward(body)
                     after(request, answer.status)
+                    self._pass_on(answer, payload)
                 except (Dropped, ConnectionError):
                     self.close_connection = True
-                    return
+
+            def _pass_on(self, answer: http.client.HTTPResponse, payload: bytes) -> None:
                 self.send_response(answer.status)
                 for name, value in answer.getheaders():
                     if name.lower() not in HOP_BY_HOP | {"content-length"}:

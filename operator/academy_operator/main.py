@@ -24,7 +24,7 @@ from academy_core import settings as core_settings
 from academy_core.errors import SettingsFault
 from academy_operator import cluster, model, providers_for
 from academy_operator.model import FINALIZER, GROUP, VERSION, Clock
-from academy_operator.reconciler import Reconciler, Timing, Wait
+from academy_operator.reconciler import Reconciler, Timing
 from academy_operator.resources.base import Kind
 from academy_operator.resources.bucket.handlers import BucketKind
 from academy_operator.resources.queue.handlers import QueueKind, QueueSettings
@@ -176,13 +176,8 @@ def _deletes(spec: Mapping[str, Any], **_: Any) -> bool:
 async def deleted(uid: str, memo: kopf.Memo, **_: Any) -> None:
     """Delete, and keep the finalizer until that is done or given up."""
     running: Running = memo.running
-    outcome = await asyncio.get_running_loop().run_in_executor(running.pool, _delete, running, uid)
+    if not await asyncio.to_thread(running.sweep.listed.wait, LISTED_SECONDS):
+        raise kopf.TemporaryError("not everything is listed yet", delay=1.0)
+    outcome = await asyncio.get_running_loop().run_in_executor(running.pool, running.reconciler.delete, uid)
     if outcome is not None:
         raise kopf.TemporaryError(outcome.why, delay=outcome.seconds)
-
-
-def _delete(running: Running, uid: str) -> Wait | None:
-    """In a thread: the first listing may not be through yet."""
-    if not running.sweep.listed.wait(LISTED_SECONDS):
-        return Wait(1.0, "not everything is listed yet")
-    return running.reconciler.delete(uid)
