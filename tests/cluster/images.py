@@ -50,12 +50,14 @@ IMAGES = {
         Image("academy-api", "services/api/Dockerfile", (CORE, API, AI), on=FROM_BASE),
         Image("academy-video", "services/video/Dockerfile", (CORE, "services/video/academy_video"), on=FROM_BASE),
         Image("academy-ai", "services/ai/Dockerfile", (CORE, AI), on=FROM_BASE),
+        Image("academy-ai-gpu", "services/ai/Dockerfile.gpu", (CORE, AI), on=FROM_BASE),
         Image("academy-operator", "operator/Dockerfile", (CORE, "operator/academy_operator"), on=FROM_BASE),
         Image("academy-pgbouncer", "services/pgbouncer/Dockerfile", on=("academy-base",)),
         Image("stand-in-postgres", "tests/cluster/stand_ins/postgres.Dockerfile", on=("academy-base",)),
         Image("stand-in-emulator", "tests/cluster/stand_ins/emulator.Dockerfile", on=FROM_BASE),
     )
 }
+# The GPU image, five gigabytes of CUDA, is built where `make soak` runs.
 SERVICES = ("academy-api", "academy-video", "academy-ai", "academy-operator", "academy-pgbouncer")
 
 
@@ -84,7 +86,19 @@ def build(name: str) -> str:
         build(other)
     with cache.locked(_home()):
         buildah(*_build_command(image, wanted), "--layers", str(ROOT))
+        _forget_before(wanted)
     return wanted
+
+
+def _forget_before(wanted: str) -> None:
+    """Remove what this image was before; with another lock file, also the steps that led to it."""
+    name = wanted.rpartition(":")[0]
+    tags = buildah("images", "--format", "{{.Name}}:{{.Tag}}").split()
+    before = [tag for tag in tags if tag.rpartition(":")[0] == name and tag != wanted]
+    if before:
+        buildah("rmi", *before)
+    if before and name.endswith("academy-build"):
+        buildah("rmi", "--prune")
 
 
 def build_again(name: str) -> str:
@@ -138,7 +152,7 @@ def layers(image: str) -> list[tuple[str, int]]:
     """Digest and unpacked bytes of each layer of a built image, the lowest first."""
     told = json.loads(buildah("inspect", "--type", "image", image))
     known = json.loads((_home() / "store" / "overlay-layers" / "layers.json").read_text(encoding="utf-8"))
-    size = {layer["diff-digest"]: layer["diff-size"] for layer in known}
+    size = {layer["diff-digest"]: int(layer["diff-size"]) for layer in known if "diff-digest" in layer}
     return [(digest, size[digest]) for digest in told["OCIv1"]["rootfs"]["diff_ids"]]
 
 

@@ -189,10 +189,16 @@ class Namespaces:
             return
         socket = Path(f"/proc/{self._inner(node)}/root{layout.CRI_SOCKET}")
         wait_until(socket.exists, START_SECONDS, f"containerd of {node.name}", lambda: self._alive(node))
-        ctr = self.shell(node, "ctr", "-a", layout.CRI_SOCKET, "-n", "k8s.io", "images", "import", "-")
+        ctr = self.shell(node, "ctr", "-a", layout.CRI_SOCKET, "-n", "k8s.io", "images")
         with archive.open("rb") as content:
-            subprocess.run(ctr, stdin=content, check=True, capture_output=True, timeout=LOAD_SECONDS)
-        record.write_text(json.dumps({**known, **images}), encoding="utf-8")
+            subprocess.run([*ctr, "import", "-"], stdin=content, check=True, capture_output=True, timeout=LOAD_SECONDS)
+        # Tags are digests: one of the same name with another tag is what this image was before.
+        names = {tag.rpartition(":")[0] for tag in images}
+        before = [tag for tag in known if tag.rpartition(":")[0] in names and tag not in images]
+        if before:
+            subprocess.run([*ctr, "rm", *before], check=True, capture_output=True, timeout=LOAD_SECONDS)
+        kept = {tag: config for tag, config in known.items() if tag not in before}
+        record.write_text(json.dumps({**kept, **images}), encoding="utf-8")
 
     def _pid_file(self, node: layout.Node) -> Path:
         return self.state / node.name / "unshare.pid"

@@ -1,0 +1,38 @@
+"""The platform, installed once for these tests by its three charts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import platform_e2e
+import pytest
+from cluster import provider
+from platform_e2e import Platform
+
+from academy_local import client
+
+
+@pytest.fixture(scope="session")
+def platform(cluster: provider.Provider) -> Platform:
+    """Backends, operator and platform, ready."""
+    found = platform_e2e.prepare(cluster)
+    try:
+        found.install_backends()
+        found.install_operator()
+        found.install()
+    except Exception:
+        print(platform_e2e.describe(found.run))  # noqa: T201  (what a person would look at)
+        raise
+    return found
+
+
+@pytest.fixture
+def director(platform: Platform) -> Iterator[client.Client]:
+    """The first director, signed in."""
+    with platform.director() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def lecture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty seconds of a lecture."""
+    return platform_e2e.sample(tmp_path_factory.mktemp("lecture"))

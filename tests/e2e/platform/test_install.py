@@ -1,0 +1,44 @@
+"""`helm install` gives a platform that works: everything ready, `helm test` passes, a second time changes nothing."""
+
+from cluster.kubectl import Kubectl
+from platform_e2e import NAMESPACE, QUEUES, Platform
+
+DEPLOYMENTS = ("academy-api", "academy-relay", "academy-pgbouncer", "academy-operator")
+
+
+def test_everything_is_ready_and_workers_are_at_zero(platform: Platform) -> None:
+    for name in DEPLOYMENTS:
+        platform.run.await_condition(f"deployment/{name}", "Available")
+    for worker in ("video", "cpu"):
+        assert (platform.replicas(worker), platform.workers(worker)) == (0, [])
+
+
+def test_the_operator_made_the_queues_and_buckets_that_the_chart_asks_for(platform: Platform) -> None:
+    for name in QUEUES.values():
+        platform.run.await_condition(f"queue/{name}", "Ready")
+        attributes = platform.sqs().get_queue_attributes(
+            QueueUrl=platform.sqs().get_queue_url(QueueName=name)["QueueUrl"], AttributeNames=["All"]
+        )["Attributes"]
+        assert '"maxReceiveCount":20' in attributes["RedrivePolicy"].replace(" ", "")
+    for name in ("academy-video", "academy-ai", "academy-backup"):
+        platform.run.await_condition(f"bucket/{name}", "Ready")
+
+
+def test_every_pod_is_restricted(platform: Platform, run: Kubectl) -> None:
+    """The namespace enforces Pod Security's strictest level, so what runs has passed it."""
+    labels = run.get("namespace", NAMESPACE)["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert len(platform.run.get("pods")["items"]) >= len(DEPLOYMENTS)
+
+
+def test_the_same_values_again_change_nothing(platform: Platform) -> None:
+    before = {item["metadata"]["uid"] for item in platform.run.get("pods")["items"]}
+    generations = {item["metadata"]["name"]: item["metadata"]["generation"] for item in _deployments(platform)}
+    platform.install()
+    assert {item["metadata"]["name"]: item["metadata"]["generation"] for item in _deployments(platform)} == generations
+    assert {item["metadata"]["uid"] for item in platform.run.get("pods")["items"]} == before
+
+
+def _deployments(platform: Platform) -> list[dict[str, dict[str, str]]]:
+    found: list[dict[str, dict[str, str]]] = platform.run.get("deployments")["items"]
+    return found

@@ -1,0 +1,189 @@
+"""The platform in the test cluster, installed by its charts as users install it, and how tests reach it."""
+
+import base64
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import boto3
+from cluster import helm, images, kubectl, provider
+
+from academy_local import client
+from academy_local import sample as drawing
+
+CHARTS = images.ROOT / "charts"
+NAMESPACE = "academy"
+SERVED = ("academy-api", "academy-video", "academy-ai", "academy-operator", "academy-pgbouncer")
+STAND_INS = ("stand-in-postgres", "stand-in-emulator")
+ACCOUNT = "123456789012"
+QUEUES = {
+    "video": "academy-video-jobs",
+    "lite": "academy-ai-jobs-lite",
+    "basic": "academy-ai-jobs-basic",
+    "premium": "academy-ai-jobs-premium",
+}
+WORKERS = {"video": "academy-video-worker", "cpu": "academy-ai-worker-cpu", "premium": "academy-ai-worker-gpu"}
+INSTALL_SECONDS = 420
+PUBLISH_SECONDS = 300.0
+
+
+def dev_values() -> dict[str, Any]:
+    """charts/academy-dev with the stand-ins that are built here."""
+    return {
+        "postgres": {"image": images.reference("stand-in-postgres")},
+        "emulator": {"image": images.reference("stand-in-emulator")},
+        "store": {"image": images.reference("stand-in-emulator")},
+    }
+
+
+def operator_values() -> dict[str, Any]:
+    """charts/academy-operator with our image."""
+    return {"image": {"registry": images.REGISTRY, "tag": images.tag("academy-operator")}}
+
+
+def platform_values() -> dict[str, Any]:
+    """charts/academy with our images; queues watched every second, so that tests need not wait long."""
+    worker = {"pollingSeconds": 1, "cooldownSeconds": 10, "taskLimitSeconds": 15}
+    return {
+        "images": {
+            "registry": images.REGISTRY,
+            "api": {"tag": images.tag("academy-api")},
+            "pgbouncer": {"tag": images.tag("academy-pgbouncer")},
+            "video": {"tag": images.tag("academy-video")},
+            "ai": {"tag": images.tag("academy-ai")},
+        },
+        "workers": {"video": worker, "aiCpu": worker},
+    }
+
+
+@dataclass(frozen=True)
+class Platform:
+    """An installed platform."""
+
+    run: kubectl.Kubectl
+    helm: helm.Helm
+
+    def install_backends(self) -> None:
+        """Postgres and the emulator, as charts/academy-dev has them."""
+        self.helm.upgrade("academy-dev", CHARTS / "academy-dev", values=dev_values(), seconds=INSTALL_SECONDS)
+
+    def install_operator(self) -> None:
+        """The operator and its resource definitions."""
+        chart = CHARTS / "academy-operator"
+        self.helm.upgrade("academy-operator", chart, chart / "values-dev.yaml", values=operator_values())
+
+    def install(self, values: dict[str, Any] | None = None, *, wait: bool = True) -> None:
+        """The platform itself; also its upgrade."""
+        chart = CHARTS / "academy"
+        own = values if values is not None else platform_values()
+        self.helm.upgrade("academy", chart, chart / "values-dev.yaml", values=own, wait=wait, seconds=INSTALL_SECONDS)
+
+    def secret(self, name: str) -> dict[str, str]:
+        """A Secret's values."""
+        data = self.run.get("secret", name)["data"]
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+    def address(self, service: str) -> str:
+        """A Service's address in the cluster; the host routes there."""
+        return str(self.run.get("service", service)["spec"]["clusterIP"])
+
+    @contextmanager
+    def names(self) -> Iterator[None]:
+        """This process finds the cluster's Services by their short names, as a pod would."""
+        real = socket.getaddrinfo
+
+        def resolve(host: Any, *rest: Any, **more: Any) -> Any:
+            name = host.decode() if isinstance(host, bytes) else host
+            own = isinstance(name, str) and name.startswith("academy-")
+            return real(self.address(name) if own else host, *rest, **more)
+
+        with mock.patch("socket.getaddrinfo", resolve):
+            yield
+
+    @contextmanager
+    def director(self) -> Iterator[client.Client]:
+        """A client of the public API, signed in as the first director."""
+        first = self.secret("academy-bootstrap")
+        with self.names(), client.Client("http://academy-api:8000") as found:
+            found.sign_in(first["email"], first["password"])
+            yield found
+
+    def sqs(self) -> Any:
+        """SQS, as somebody outside sees it."""
+        return self._aws("sqs", "academy-dev-emulator", 5000, "ap-northeast-2")
+
+    def s3(self) -> Any:
+        """The stand-in of R2."""
+        return self._aws("s3", "academy-dev-store", 8333, "auto")
+
+    def _aws(self, service: str, at: str, port: int, region: str) -> Any:
+        return boto3.client(
+            service,  # type: ignore[call-overload]
+            endpoint_url=f"http://{self.address(at)}:{port}",
+            region_name=region,
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+        )
+
+    def depth(self, queue: str) -> int:
+        """Messages of a queue, in flight or not."""
+        sqs = self.sqs()
+        url = sqs.get_queue_url(QueueName=QUEUES[queue])["QueueUrl"]
+        counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        return int(counts["ApproximateNumberOfMessages"]) + int(counts["ApproximateNumberOfMessagesNotVisible"])
+
+    def replicas(self, worker: str) -> int:
+        """What KEDA wants of a worker now."""
+        return int(self.run.get("deployment", WORKERS[worker])["spec"]["replicas"])
+
+    def workers(self, worker: str) -> list[dict[str, Any]]:
+        """Its pods, those on their way out included."""
+        component = WORKERS[worker].removeprefix("academy-")
+        found: list[dict[str, Any]] = self.run.get("pods", "-l", f"app.kubernetes.io/component={component}")["items"]
+        return found
+
+
+def prepare(cluster: provider.Provider) -> Platform:
+    """A namespace that admits only restricted pods, and every image on the nodes."""
+    for name in (*SERVED, *STAND_INS):
+        cluster.load(images.archive(name))
+    run = kubectl.Kubectl(cluster.kubeconfig, NAMESPACE)
+    run("create", "namespace", NAMESPACE)
+    run("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
+    return Platform(run, helm.Helm(cluster.kubeconfig, NAMESPACE))
+
+
+def describe(run: kubectl.Kubectl) -> str:
+    """What a person would look at when something is wrong."""
+    parts = [run("get", "pods", "-o", "wide"), run("get", "events", "--sort-by=.lastTimestamp")[-6000:]]
+    for pod in run.get("pods")["items"]:
+        statuses = pod["status"].get("initContainerStatuses", []) + pod["status"].get("containerStatuses", [])
+        for status in statuses:
+            if not status["ready"] and "terminated" not in status["state"]:
+                name = pod["metadata"]["name"]
+                parts.append(f"== {name} {status['name']} {status['state']}")
+                try:
+                    parts.append(run("logs", name, "-c", status["name"], "--tail=30"))
+                except kubectl.Refused as refused:
+                    parts.append(str(refused))
+    return "\n".join(parts)
+
+
+def publish(director: client.Client, file: Path, title: str) -> str:
+    """Upload a lecture and wait until it is ready; its id. Refused when it fails."""
+    lecture = director.create(file, title)
+    director.upload(lecture, file)
+    for _ in director.watch(lecture, PUBLISH_SECONDS):
+        pass
+    return lecture
+
+
+def sample(folder: Path, seconds: int = 20) -> Path:
+    """A lecture of some seconds."""
+    target = folder / f"sample-{seconds}.mp4"
+    drawing.make(target, seconds, size="640:360", rate=25)
+    return target
