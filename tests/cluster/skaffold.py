@@ -11,14 +11,21 @@ from cluster import binaries, cache
 SOURCES = {
     "skaffold": binaries.Source("./cmd/skaffold", {}, module="github.com/GoogleContainerTools/skaffold/v2@v2.16.1"),
     "helm": binaries.Source(
-        "./cmd/helm", {"helm.sh/helm/v3/internal/version.version": "v3.22.0"}, module="helm.sh/helm/v3@v3.22.0"
+        "./cmd/helm",
+        {
+            "helm.sh/helm/v3/internal/version.version": "v3.22.0",
+            # What it renders for without a cluster; unstamped it is Kubernetes 1.20.
+            "helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor": "1",
+            "helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor": "35",
+        },
+        module="helm.sh/helm/v3@v3.22.0",
     ),
 }
 
 
 def folder() -> Path:
     """Folder of the two programs; minutes the first time. Raises binaries.Unavailable without Go."""
-    key = cache.key(*(source.module for source in SOURCES.values()))
+    key = cache.key(repr(SOURCES))
     with cache.locked(cache.root() / "skaffold" / key) as place:
         for name, source in SOURCES.items():
             if not (place / name).exists():

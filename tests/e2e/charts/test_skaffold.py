@@ -1,5 +1,6 @@
 """skaffold.yaml by the real binary: it is understood, and both profiles render what the charts render."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -50,6 +51,16 @@ def test_every_dockerfile_is_built_and_every_folder_it_syncs_is_there(binary: Pa
             assert rule["dest"] == "/var/academy/code"
 
 
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """skaffold's options of a render after a build, as if every image had been built: there is no Docker here."""
+    artifacts = yaml.safe_load((ROOT / "skaffold.yaml").read_text())["build"]["artifacts"]
+    builds = [{"imageName": artifact["image"], "tag": f"{artifact['image']}:built"} for artifact in artifacts]
+    file = tmp_path_factory.mktemp("skaffold") / "builds.json"
+    file.write_text(json.dumps({"builds": builds}))
+    return ["--offline=true", "--digest-source=tag", f"--build-artifacts={file}"]
+
+
 def images(rendered: str) -> set[str]:
     found = set()
     for manifest in yaml.safe_load_all(rendered):
@@ -59,8 +70,8 @@ def images(rendered: str) -> set[str]:
     return found
 
 
-def test_kind_renders_the_platform_with_live_code(binary: Path) -> None:
-    rendered = run(binary, "render", "--offline=true", "--digest-source=none", "--profile=kind")
+def test_kind_renders_the_platform_with_live_code(binary: Path, built: list[str]) -> None:
+    rendered = run(binary, "render", *built, "--profile=kind")
     assert {"academy-api", "academy-video", "academy-ai", "academy-operator", "academy-pgbouncer", "moto"} <= images(
         rendered
     )
@@ -74,7 +85,9 @@ def test_kind_renders_the_platform_with_live_code(binary: Path) -> None:
     assert forwarded <= services
 
 
-def test_eks_renders_a_preset_with_the_sites_values_and_no_dev_backend(binary: Path, tmp_path: Path) -> None:
+def test_eks_renders_a_preset_with_the_sites_values_and_no_dev_backend(
+    binary: Path, built: list[str], tmp_path: Path
+) -> None:
     operator = tmp_path / "operator.yaml"
     policy = yaml.safe_load(SITE.read_text())["networkPolicy"]
     wanted = ("clusterCidrs", "vpcCidrs", "apiServerCidrs")
@@ -82,7 +95,7 @@ def test_eks_renders_a_preset_with_the_sites_values_and_no_dev_backend(binary: P
         yaml.safe_dump({"clusterId": "production", "networkPolicy": {name: policy[name] for name in wanted}})
     )
     rendered = run(
-        binary, "render", "--offline=true", "--digest-source=none", "--profile=eks",
+        binary, "render", *built, "--profile=eks",
         ACADEMY_STAGE="3", ACADEMY_VALUES=str(SITE), ACADEMY_OPERATOR_VALUES=str(operator),
     )  # fmt: skip
     assert "moto" not in images(rendered)
