@@ -185,7 +185,7 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     minute = folder / "minute.mp4"
     graph = "nullsrc=s=96x72:r=10:d=60,geq=random(1)*255:128:128"
     sound = ("-f", "lavfi", "-i", "anoisesrc=d=60:a=0.1:r=48000", "-c:a", "aac", "-b:a", "48k")
-    coding = ("-c:v", "libx264", "-preset", "ultrafast", "-b:v", "200k", "-maxrate", "200k", "-bufsize", "200k")
+    coding = ("-c:v", "libx264", "-preset", "ultrafast", "-b:v", "300k", "-maxrate", "300k", "-bufsize", "300k")
     media.ffmpeg("-f", "lavfi", "-i", graph, *sound, *coding, "-g", "100", minute, level="error")
     path = folder / "noisy.mp4"
     media.ffmpeg("-stream_loop", str(MINUTES - 1), "-i", minute, "-c", "copy", path, level="error")

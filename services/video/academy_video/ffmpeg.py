@@ -33,6 +33,7 @@ _INPUT = {
     "protocol_whitelist": "http,tcp",
     "format_whitelist": _FORMATS,
     "rw_timeout": 60_000_000,
+    "recv_buffer_size": 32_768,  # what waits in a socket when ffmpeg jumps was fetched in vain
     "max_pixels": ladder.MAX_PIXELS,
 }
 _FRAGMENTS = "+frag_keyframe+empty_moov+default_base_moof+skip_trailer+frag_discont"

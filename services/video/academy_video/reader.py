@@ -24,7 +24,7 @@ from academy_core.store import ObjectStore
 
 BLOCK = 16 * 1024
 """Unit of fetching and caching, bytes."""
-_FIRST_FETCH = 8 * BLOCK
+_FIRST_FETCH = 4 * BLOCK
 """What is fetched when a read begins."""
 _LARGEST_FETCH = 4 * 1024 * 1024
 _GROWTH = 32
@@ -32,7 +32,7 @@ _GROWTH = 32
 _CACHE_BYTES = 64 * 1024 * 1024
 _KEEP_BELOW = 16 * 1024 * 1024
 """A single read longer than this is media, not an index: the rest of it is not kept."""
-_SEND_BUFFER = 64 * 1024
+_SEND_BUFFER = 16 * 1024
 """Small, so that what ffmpeg has not asked for yet is not fetched to wait in a socket."""
 _POLL_SECONDS = 0.05
 
