@@ -39,7 +39,7 @@ class Source:
 
 
 SHORT = Source(36, "640x360")
-"""Two chunks that take a worker seconds each: long enough to be caught in the middle of one."""
+"""Three chunks; the last two take a worker seconds each: long enough to be caught in the middle of one."""
 LONG = Source(60, "854x480")
 HEAVY = Source(36, "1280x720")
 """Two renditions: its second chunk takes a worker much longer than a heartbeat's interval."""

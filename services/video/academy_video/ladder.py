@@ -67,7 +67,7 @@ TILE_SIZE = (160, 90)
 DARK = 48
 """A picture whose brightest parts are below this (0 to 255, black is 16) is no poster."""
 
-CHUNK_SECONDS = (12, 24, 60)
+CHUNK_SECONDS = (6, 12, 24, 60)
 """The first chunks are short so that the front plays soon; the last length repeats."""
 
 FRAME_RATES = (

@@ -1,10 +1,10 @@
 """The relay's playlist duty: the only writer of playlists, early master included.
 
-Every second, for each publication whose job runs: read what chunks have come (database), write the playlists that grew
-(object store, on threads, outside any transaction), note it (database). Nothing is remembered but copies of what both
-hold, so a relay that is killed anywhere is followed by one that finds the same work again: a playlist that is already
-as long is left alone, one that grew meanwhile is never overwritten (conditional PUT), and a publication becomes ready
-only after all its playlists are ended and its measured master is stored.
+At every turn, for each publication whose job runs: read what chunks have come (database), write the playlists that
+grew (object store, on threads, outside any transaction), note it (database). Nothing is remembered but copies of what
+both hold, so a relay that is killed anywhere is followed by one that finds the same work again: a playlist that is
+already as long is left alone, one that grew meanwhile is never overwritten (conditional PUT), and a publication becomes
+ready only after all its playlists are ended and its measured master is stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,8 @@ from academy_core.errors import NotFound, PreconditionFailed
 from academy_core.store import ObjectStore
 from academy_core.video import CHUNK, PLAN, ChunkResult, PlanAnswer, PlanResult, PublishResult
 
-EVERY_SECONDS = 1.0
+EVERY_SECONDS = 0.25
+"""Looks cost one small query while nothing is new."""
 AT_MOST_EVERY = timedelta(seconds=1)
 """R2 refuses more than one write a second to one key."""
 AT_ONCE = 100

@@ -1,0 +1,115 @@
+"""Drills on the whole platform: workers are killed at drawn moments, and every lecture comes out the same.
+
+Short form in CI; `make soak` runs all of it. Each run prints its seed and size; ACADEMY_SEED repeats one.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from platform_support import LONG, SHORT, Platform, draw, running
+from support import wait_until
+
+from academy_local import roles
+
+pytestmark = pytest.mark.timeout(3600)
+
+SOAK = os.environ.get("ACADEMY_SOAK") == "1"
+MOMENTS = 20 if SOAK else 2
+LECTURES, KILLS = (10, 10) if SOAK else (3, 2)
+WORKERS = 4
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    folder = tmp_path_factory.mktemp("platform")
+    source = LONG if SOAK else SHORT
+    with running(
+        folder / "data", draw(source, folder / "source.mp4"), source, roles.Workers(video=WORKERS, ai=0)
+    ) as platform:
+        yield platform
+
+
+@pytest.fixture
+def drawn() -> random.Random:
+    """What decides moments and victims."""
+    seed = int(os.environ.get("ACADEMY_SEED") or random.SystemRandom().randrange(2**32))
+    sys.stdout.write(f"ACADEMY_SEED={seed}: {MOMENTS} moments; {LECTURES} lectures, {KILLS} kills, {WORKERS} workers\n")
+    return random.Random(seed)  # noqa: S311 - a drill that can be repeated
+
+
+def all_up(platform: Platform) -> bool:
+    state = platform.place.state()
+    return state is not None and all(seen.state == "up" for seen in state.processes.values())
+
+
+def busy(platform: Platform) -> list[str]:
+    """The workers that hold a task, by name."""
+    return sorted(name for (name,) in platform.rows("SELECT worker FROM ledger_task WHERE state = 'claimed'"))
+
+
+def kill_one(platform: Platform, drawn: random.Random) -> str:
+    """SIGKILL a worker, one at work if there is any; its name."""
+    victim = drawn.choice(busy(platform) or [f"video-{number}" for number in range(1, WORKERS + 1)])
+    try:
+        os.kill(platform.parts.pid(victim), signal.SIGKILL)
+    except LookupError:  # it was killed just now and is not back yet
+        return ""
+    return victim
+
+
+def files(platform: Platform, lecture: str) -> dict[str, str]:
+    """What is published, by name within the publication: text of playlists, ETags of the rest."""
+    publication = str(platform.api.playback(lecture)["publication"])
+    return {key.partition(f"/{publication}/")[2]: found for key, found in platform.published(lecture).items()}
+
+
+def redone(platform: Platform, lecture: str) -> int:
+    """Attempts beyond the first, over all the lecture's tasks."""
+    return sum(task.attempt - 1 for task in platform.tasks(lecture))
+
+
+def test_a_worker_killed_at_any_moment_costs_a_chunk_and_changes_nothing(
+    platform: Platform, drawn: random.Random
+) -> None:
+    began = time.monotonic()
+    lecture = platform.submit("undisturbed")
+    platform.finish(lecture)
+    span = time.monotonic() - began
+    platform.assert_sound(lecture)
+    undisturbed = files(platform, lecture)
+    for number in range(MOMENTS):
+        wait_until(lambda: all_up(platform), 120, "not everything is up")
+        lecture = platform.submit(f"moment {number}")
+        moment = time.monotonic() + drawn.uniform(0, span)
+        wait_until(lambda moment=moment: time.monotonic() >= moment, span + 5, "time stands still")  # type: ignore[misc]
+        victim = kill_one(platform, drawn)
+        platform.finish(lecture)
+        platform.assert_sound(lecture)
+        assert files(platform, lecture) == undisturbed
+        assert redone(platform, lecture) <= 1, victim
+
+
+def test_lectures_at_once_while_workers_are_killed_and_started(platform: Platform, drawn: random.Random) -> None:
+    wait_until(lambda: all_up(platform), 120, "not everything is up")
+    lectures = [platform.submit(f"at once {number}") for number in range(LECTURES)]
+    killed = 0
+    while killed < KILLS:
+        moment = time.monotonic() + drawn.uniform(1, 8)
+        wait_until(lambda moment=moment: time.monotonic() >= moment, 20, "time stands still")  # type: ignore[misc]
+        killed += kill_one(platform, drawn) != ""
+    for lecture in lectures:
+        platform.finish(lecture)
+    for lecture in lectures:
+        platform.assert_sound(lecture)
+    assert sum(redone(platform, lecture) for lecture in lectures) <= killed
+    ready = platform.rows(
+        "SELECT lecture_id::text, count(*) FROM lectures_publication WHERE state = 'ready' GROUP BY 1"
+    )
+    assert {name: count for name, count in ready if name in lectures} == dict.fromkeys(lectures, 1)
+    same = files(platform, lectures[0])
+    assert all(files(platform, lecture) == same for lecture in lectures[1:])
