@@ -17,7 +17,7 @@ from platform_support import HEAVY, LONG, SHORT, Platform, draw, running
 from support import wait_until
 
 from academy_core.ledger import LEASE_SECONDS
-from academy_local import environment, ports, strays
+from academy_local import environment, ports, roles, strays
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -27,7 +27,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     folder = tmp_path_factory.mktemp("platform")
     source = LONG if os.environ.get("ACADEMY_SOAK") == "1" else SHORT
     print(f"lecture={source}")  # noqa: T201 - which form of the drills this was
-    with running(folder / "data", draw(source, folder / "source.mp4"), source) as platform:
+    with running(folder / "data", draw(source, folder / "source.mp4"), source, roles.Workers(ai=0)) as platform:
         yield platform
 
 
