@@ -153,12 +153,15 @@ def test_a_model_that_is_not_the_right_one_stops_the_worker_at_start(
 def test_a_worker_is_warm_with_its_model_before_the_first_task(model: dict[str, str], tmp_path: Path) -> None:
     host = Host(Life(10, 4 << 30, None, model), tmp_path)
     host.warm([PACKAGE])
-    source, out = speech_made.write(tmp_path / "a.wav", silence(2)), tmp_path / "out"
+    given, out = tmp_path / "given", tmp_path / "out"
+    given.mkdir()
     out.mkdir()
+    source = speech_made.write(given / "a.wav", silence(2))
     kind = discover()["lecture.transcribe"]
     task = LectureTranscribeInput(audio="a")
     warm = [child.child.process.pid for child in host._idle]
     done = host.run(kind, task, {"a": source}, out, progress=lambda _: None, killable=lambda _: nullcontext())
     assert done.result["parts"] == []
     assert [child.child.process.pid for child in host._idle] == warm
+    assert set(tmp_path.iterdir()) == {given, out}  # no library left or reported anything
     host.close()

@@ -4,6 +4,7 @@ silero-vad's weights come with its package; they are run by onnxruntime, its own
 """
 
 import importlib.util
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable
@@ -71,6 +72,7 @@ class Detector:
     """silero-vad 6, one frame after the other. Its weights are read from the installed package."""
 
     def __init__(self) -> None:
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else its builds report to their maker; read when it is imported
         import onnxruntime  # noqa: PLC0415 - heavy, and only the plan needs it
 
         found = importlib.util.find_spec("silero_vad")
