@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from academy_ai import pictures
-from academy_ai.kinds.omr_grade.page import Gray
+from academy_ai.paper import Gray
 
 REFERENCE = Path(os.environ.get("ACADEMY_REFERENCE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 ENOUGH = 1600

@@ -22,9 +22,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import omr_made  # the bench runs as a script; tests/ is no package
 from omr_real import real_sheets
 
-from academy_ai.kinds.omr_grade import align, template
-from academy_ai.kinds.omr_grade.page import Gray
+from academy_ai.kinds.omr_grade import template
+from academy_ai.kinds.omr_grade.layout import layout
 from academy_ai.kinds.omr_grade.run import Exam, collect, measure
+from academy_ai.paper import Gray
 from academy_core.errors import Permanent
 
 PUBLISHED = {
@@ -82,7 +83,7 @@ def sheets(seeds: int) -> Iterator[tuple[str, str, Exam, omr_made.Picture, dict[
             yield (
                 "made",
                 f"{name}-{seed}",
-                Exam(align.layout(template.parse(made.template)), None, None),
+                Exam(layout(template.parse(made.template)), None, None),
                 made.picture,
                 made.truth,
             )
@@ -90,7 +91,7 @@ def sheets(seeds: int) -> Iterator[tuple[str, str, Exam, omr_made.Picture, dict[
         yield (
             "real",
             real.name,
-            Exam(align.layout(template.parse(real.template)), None, real.marker),
+            Exam(layout(template.parse(real.template)), None, real.marker),
             real.picture,
             None,
         )

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from academy_ai.kinds.omr_grade import align, marking, read, template
+from academy_ai.kinds.omr_grade import marking, read, template
+from academy_ai.kinds.omr_grade.layout import layout
 from academy_ai.kinds.omr_grade.run import Exam, collect, measure, run, table
 from academy_ai.kinds.omr_grade.spec import OmrGradeInput, SheetRead
 from academy_core.errors import Permanent
@@ -35,7 +36,7 @@ def grey(picture: omr_made.Picture) -> omr_made.Picture:
 
 
 def read_made(made: omr_made.Made, picture: omr_made.Picture) -> dict[str, str]:
-    exam = Exam(align.layout(template.parse(made.template)), None, None)
+    exam = Exam(layout(template.parse(made.template)), None, None)
     _, readings = measure(exam, grey(picture))
     return collect(exam.plan.sheet, readings, "made", 1).answers
 
@@ -112,7 +113,7 @@ def test_a_photo_from_any_side_is_read(angle: int) -> None:
 
 def test_a_picture_without_the_sheet_is_refused() -> None:
     made = omr_made.sheet(3)
-    exam = Exam(align.layout(template.parse(made.template)), None, None)
+    exam = Exam(layout(template.parse(made.template)), None, None)
     noise = np.random.default_rng(3).integers(0, 255, (900, 700), np.uint8)
     for picture in (noise, np.full((900, 700), 250, np.uint8)):
         with pytest.raises(Permanent) as refused:
@@ -198,7 +199,7 @@ def test_a_pdf_of_sheets_becomes_marks_pictures_and_csv(tmp_path: Path) -> None:
 
 def test_policy_sends_blanks_and_doubles_to_a_person() -> None:
     made = omr_made.sheet(8, questions=40, blank=0.2, double=0.2)
-    exam = Exam(align.layout(template.parse(made.template)), None, None, doubles="unsure", blanks="unsure")
+    exam = Exam(layout(template.parse(made.template)), None, None, doubles="unsure", blanks="unsure")
     _, readings = measure(exam, grey(made.picture))
     done = collect(exam.plan.sheet, readings, "made", 1)
     assert set(done.unsure) == {

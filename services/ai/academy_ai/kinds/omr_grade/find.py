@@ -1,6 +1,6 @@
 """Finding the page: every guess of where it lies is tried against the bubbles, the best is followed finely.
 
-Between the finders (`page`) and the fit (`align`). Raises Permanent when no guess shows the template's bubbles.
+Between the finders (`page`) and the fit (`fit`). Raises Permanent when no guess shows the template's bubbles.
 """
 
 from collections.abc import Iterator
@@ -10,8 +10,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from academy_ai.kinds.omr_grade import align, page
-from academy_ai.kinds.omr_grade.page import Frame, Gray
+from academy_ai import paper
+from academy_ai.kinds.omr_grade import page, search, steps
+from academy_ai.kinds.omr_grade.fit import Fit
+from academy_ai.kinds.omr_grade.layout import Layout
+from academy_ai.kinds.omr_grade.page import Frame
+from academy_ai.paper import Gray
 from academy_core.errors import Permanent, Reason
 
 PAPER_SLACK = 0.025
@@ -37,20 +41,20 @@ NOT_FOUND = Reason(
 )
 
 
-def frames(gray: Gray, plan: align.Layout, marker: Gray | None) -> Iterator[list[Frame]]:
+def frames(gray: Gray, plan: Layout, marker: Gray | None) -> Iterator[list[Frame]]:
     """Guesses in groups, the most telling first; a later group is only needed when the earlier ones fail."""
     sheet = plan.sheet
     height, width = gray.shape
-    shrink = page.COARSE_SIDE / max(height, width)
+    shrink = paper.COARSE_SIDE / max(height, width)
     small = np.asarray(cv2.resize(gray, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
-    papers = [quad / shrink for quad in page.papers(small)]
+    papers = [quad / shrink for quad in paper.papers(small)]
     if marker is not None:
         yield list(chain.from_iterable(_between_markers(gray, quad, marker, plan) for quad in papers[:2]))
     on_paper = [f for quad in papers for f in _frames("paper", quad, plan, PAPER_SLACK)]
     if sheet.crop_page and marker is None:
         yield on_paper
-    angles = page.skews(page.ink(small, 12))
-    wholes = [page.turned_frame(width, height, angle) for angle in angles]
+    angles = paper.skews(paper.ink(small, 12))
+    wholes = [paper.turned_frame(width, height, angle) for angle in angles]
     if marker is not None:
         yield list(chain.from_iterable(_between_markers(gray, quad, marker, plan) for quad in wholes))
         yield on_paper
@@ -59,17 +63,17 @@ def frames(gray: Gray, plan: align.Layout, marker: Gray | None) -> Iterator[list
         yield on_paper
 
 
-def _frames(source: str, quad: npt.NDArray[np.float32], plan: align.Layout, slack: float) -> Iterator[Frame]:
+def _frames(source: str, quad: npt.NDArray[np.float32], plan: Layout, slack: float) -> Iterator[Frame]:
     sheet = plan.sheet
     for corners in page.turns(quad, sheet.width / sheet.height):
-        yield Frame(source, page.from_corners(sheet.width, sheet.height, corners), slack)
+        yield Frame(source, paper.from_corners(sheet.width, sheet.height, corners), slack)
 
 
-def _between_markers(gray: Gray, quad: npt.NDArray[np.float32], marker: Gray, plan: align.Layout) -> Iterator[Frame]:
+def _between_markers(gray: Gray, quad: npt.NDArray[np.float32], marker: Gray, plan: Layout) -> Iterator[Frame]:
     sides = np.linalg.norm(quad - np.roll(quad, -1, axis=0), axis=1)
     width, height = float(sides[0] + sides[2]) / 2, float(sides[1] + sides[3]) / 2
     scale = MARKER_VIEW / max(width, height)
-    view = page.from_corners(width * scale, height * scale, quad)
+    view = paper.from_corners(width * scale, height * scale, quad)
     flat = np.asarray(
         cv2.warpPerspective(
             gray,
@@ -85,9 +89,9 @@ def _between_markers(gray: Gray, quad: npt.NDArray[np.float32], marker: Gray, pl
         yield from _frames("markers", corners.astype(np.float32), plan, MARKER_SLACK)
 
 
-def find(gray: Gray, plan: align.Layout, marker: Gray | None = None) -> align.Fit:
+def find(gray: Gray, plan: Layout, marker: Gray | None = None) -> Fit:
     """The page in the picture. Raises Permanent when it is not there."""
-    best: align.Trial | None = None
+    best: search.Trial | None = None
     for group in frames(gray, plan, marker):
         for found in _tried(gray, group, plan):
             if best is None or found.score > best.score:
@@ -96,22 +100,22 @@ def find(gray: Gray, plan: align.Layout, marker: Gray | None = None) -> align.Fi
             break
     if best is None or best.score < LEAST * 0.8:
         raise Permanent(f"best coarse likeness {best and round(best.score, 3)}", reason=NOT_FOUND)
-    fit = align.settle(gray, best, plan)
+    fit = steps.settle(gray, best, plan)
     if fit.likeness < LEAST:
         raise Permanent(f"likeness {fit.likeness:.3f}", reason=NOT_FOUND)
     return fit
 
 
-def _tried(gray: Gray, group: list[Frame], plan: align.Layout) -> list[align.Trial]:
+def _tried(gray: Gray, group: list[Frame], plan: Layout) -> list[search.Trial]:
     """The group's promising guesses, searched to the end; printed bubbles may be larger than the template's boxes."""
-    kept = _leaders([align.trial(gray, frame, plan) for frame in group])
+    kept = _leaders([search.trial(gray, frame, plan) for frame in group])
     if max((one.score for one in kept), default=0.0) < CLEAR:
-        kept = _leaders([*kept, *(align.trial(gray, one.frame, plan, size) for one in kept for size in SIZES)])
+        kept = _leaders([*kept, *(search.trial(gray, one.frame, plan, size) for one in kept for size in SIZES)])
     for one in kept:
-        align.search(one, plan)
+        search.search(one, plan)
     return kept
 
 
-def _leaders(trials: list[align.Trial]) -> list[align.Trial]:
+def _leaders(trials: list[search.Trial]) -> list[search.Trial]:
     leader = max((one.score for one in trials), default=0.0)
     return [one for one in trials if one.score >= KEEP * leader]

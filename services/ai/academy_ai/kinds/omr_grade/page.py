@@ -1,7 +1,7 @@
 """Where the page may lie in a picture: quadrilateral of the paper, corner markers, or the whole picture, deskewed.
 
 Second step of `run`. Every finder returns guesses (`Frame`: a homography from page units to picture pixels and how
-far it may be off); `align` tries them against the template's bubbles and keeps the one that fits.
+far it may be off); `search` tries them against the template's bubbles and keeps the one that fits.
 """
 
 from collections.abc import Iterator
@@ -12,14 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Gray = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
-Matrix = npt.NDArray[np.float64]
-
-COARSE_SIDE = 480
-"""Long side, pixels, of the picture in which page, markers and skew are looked for."""
-SKEW_LIMIT = 16.0
-"""Degrees of skew looked for beyond quarter turns in a picture without paper edges."""
+from academy_ai.paper import Gray, Matrix, clockwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,37 +24,11 @@ class Frame:
     slack: float
 
 
-def ink(gray: Gray, radius: int) -> Gray:
-    """Darkness against the paper around it, 0 (paper) to 255 (black), free of shadow and exposure.
-
-    The paper's brightness is the local maximum over `radius` pixels, smoothed; where even that is dark there is
-    no paper and thus no ink.
-    """
-    step = max(1, radius // 6)
-    small = cv2.resize(gray, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
-    size = 2 * max(1, radius // step) + 1
-    bright = cv2.dilate(cv2.medianBlur(small, 3), cv2.getStructuringElement(cv2.MORPH_RECT, (size, size)))
-    paper = cv2.resize(cv2.blur(bright, (size, size)), (gray.shape[1], gray.shape[0]), interpolation=cv2.INTER_LINEAR)
-    dark = cv2.bitwise_not(cv2.divide(gray, paper, scale=255))
-    return np.asarray(np.where(paper >= NO_PAPER, dark, 0), np.uint8)
-
-
-SIDES = 4
-LEVEL = 0.3
-"""Degrees under which a picture counts as straight."""
 LEAST_MARKER = 7
 """Pixels across the smallest marker that can be told from a dot."""
 MARKER_LIKENESS = 0.45
 SQUARE = 0.6
 """Least likeness of opposite sides of the quadrilateral between markers."""
-NO_PAPER = 45
-"""Brightness under which the surroundings are a dark table, not paper in shade."""
-
-
-def from_corners(width: float, height: float, corners: npt.NDArray[np.float32]) -> Matrix:
-    """Homography that takes the page's corners (0,0) (w,0) (w,h) (0,h) to `corners`."""
-    page = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
-    return np.asarray(cv2.getPerspectiveTransform(page, corners.astype(np.float32)), np.float64)
 
 
 def turns(corners: npt.NDArray[np.float32], aspect: float) -> Iterator[npt.NDArray[np.float32]]:
@@ -74,96 +41,6 @@ def turns(corners: npt.NDArray[np.float32], aspect: float) -> Iterator[npt.NDArr
         own, other = (upright, lying) if turn % 2 == 0 else (lying, upright)
         if own < other + 0.25:
             yield np.roll(corners, -turn, axis=0)
-
-
-def clockwise(points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Four points in the order top left, top right, bottom right, bottom left."""
-    centre = points.mean(axis=0)
-    angle = np.arctan2(points[:, 1] - centre[1], points[:, 0] - centre[0])
-    ring = points[np.argsort(angle)]
-    return np.roll(ring, -int(np.argmin(ring.sum(axis=1))), axis=0)
-
-
-def papers(small: Gray) -> list[npt.NDArray[np.float32]]:
-    """Quadrilaterals of paper in a small picture, likeliest first (at most three)."""
-    height, width = small.shape
-    found: list[tuple[float, npt.NDArray[np.float32]]] = []
-    for mask in _masks(small):
-        contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        for contour in sorted(contours, key=cv2.contourArea, reverse=True)[:2]:
-            hull = cv2.convexHull(contour)
-            area = float(cv2.contourArea(hull))
-            if area < 0.04 * width * height or area > 0.985 * width * height:
-                continue
-            quad = _quad(np.asarray(hull, np.int32))
-            if quad is None:
-                continue
-            fill = area / max(1.0, float(cv2.contourArea(quad)))
-            inner = float(cv2.contourArea(contour)) / area
-            found.append((fill * inner * min(1.0, 0.5 + area / (width * height)), clockwise(quad)))
-    found.sort(key=lambda pair: -pair[0])
-    kept: list[npt.NDArray[np.float32]] = []
-    for _, quad in found:
-        if all(np.abs(quad - other).max() > 0.02 * max(width, height) for other in kept):
-            kept.append(quad)
-    return kept[:3]
-
-
-def _masks(small: Gray) -> Iterator[npt.NDArray[np.uint8]]:
-    gray = cv2.GaussianBlur(small, (5, 5), 0)
-    close = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
-    _, bright = cv2.threshold(gray, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    yield np.asarray(cv2.morphologyEx(bright, cv2.MORPH_CLOSE, close), np.uint8)
-    edges = cv2.dilate(cv2.Canny(gray, 40, 120), cv2.getStructuringElement(cv2.MORPH_RECT, (3, 3)))
-    yield _outlines(np.asarray(cv2.morphologyEx(edges, cv2.MORPH_CLOSE, close), np.uint8))
-
-
-def _outlines(edges: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Closed outlines of an edge picture, filled."""
-    contours, _ = cv2.findContours(edges, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    mask = np.zeros_like(edges)
-    cv2.drawContours(mask, contours, -1, 255, -1)
-    return mask
-
-
-def _quad(hull: npt.NDArray[np.int32]) -> npt.NDArray[np.float32] | None:
-    """The four corners of a convex outline; None when it has no four sides."""
-    length = cv2.arcLength(hull, closed=True)
-    for tolerance in (0.02, 0.03, 0.05, 0.08):
-        rough = cv2.approxPolyDP(hull, tolerance * length, closed=True)
-        if len(rough) <= SIDES:
-            return rough.reshape(SIDES, 2).astype(np.float32) if len(rough) == SIDES else None
-    return None
-
-
-def skews(evidence: Gray, limit: float = SKEW_LIMIT) -> list[float]:
-    """Likely skew angles in degrees (positive: the picture is turned anticlockwise), best first.
-
-    Rows and columns of print make the projection on the upright axes peaky; the angle that makes it peakiest is
-    the skew (projection-profile method, Postl 1986).
-    """
-    height, width = evidence.shape
-    scale = 300 / max(height, width)
-    small = cv2.resize(evidence, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    centre = (small.shape[1] / 2, small.shape[0] / 2)
-
-    def peakiness(angle: float) -> float:
-        turned = cv2.warpAffine(small, cv2.getRotationMatrix2D(centre, -angle, 1.0), small.shape[::-1])
-        return float(np.square(np.diff(turned.sum(axis=1))).sum() + np.square(np.diff(turned.sum(axis=0))).sum())
-
-    coarse = np.arange(-limit, limit + 0.1, 1.0)
-    scores = np.array([peakiness(float(angle)) for angle in coarse])
-    best = float(coarse[int(scores.argmax())])
-    fine = np.arange(best - 0.75, best + 0.8, 0.25)
-    refined = float(fine[int(np.argmax([peakiness(float(angle)) for angle in fine]))])
-    return [refined] if abs(refined) < LEVEL else [refined, 0.0]
-
-
-def turned_frame(width: int, height: int, angle: float) -> npt.NDArray[np.float32]:
-    """Corners of a `width` x `height` picture turned by `angle` degrees (anticlockwise) about its middle."""
-    turn = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
-    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
-    return np.asarray(corners @ turn[:, :2].T + turn[:, 2], np.float32)
 
 
 def markers(gray: Gray, marker: Gray, sheet_width: float, ratio: float) -> list[npt.NDArray[np.float32]]:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from academy_ai.kinds.omr_grade.align import Fit
+from academy_ai.kinds.omr_grade.fit import Fit
 from academy_ai.kinds.omr_grade.read import Reading, State
 from academy_ai.kinds.omr_grade.template import Sheet
 

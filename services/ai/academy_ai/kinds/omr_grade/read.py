@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from academy_ai.kinds.omr_grade.align import Fit
+from academy_ai.kinds.omr_grade.fit import Fit
 from academy_ai.kinds.omr_grade.template import Sheet
 
 INNER = 0.7
@@ -25,6 +25,8 @@ USUAL = 0.30
 BAND = (0.36, 0.50)
 """From empty (0) to this sheet's usual mark (1): below is empty, above is marked, between is unsure."""
 
+GROUND = 0.3
+"""Level that a field's emptier bubbles may have in common, at most: more would be marks."""
 CLEAR, SMUDGE = 0.75, 0.43
 """Beside a mark as clear as CLEAR, ink below SMUDGE is a smudge or a heavy printed letter, not a second mark."""
 
@@ -75,7 +77,17 @@ def levels(dark: npt.NDArray[np.float64], sheet: Sheet) -> npt.NDArray[np.float6
         share = count / (count + FEW)
         empty[same] = share * min(own, common + LEAST) + (1 - share) * common
     excess = dark - empty
-    return np.asarray(excess / _usual(excess))
+    return _over_own(np.asarray(excess / _usual(excess)), sheet)
+
+
+def _over_own(level: npt.NDArray[np.float64], sheet: Sheet) -> npt.NDArray[np.float64]:
+    """Levels over the field's own emptier bubbles: print or a slight shift that darkens all of a field marks none."""
+    starts = np.cumsum([len(one.bubbles) for one in sheet.fields])[:-1]
+    out = []
+    for own in np.split(level, starts):
+        ground = float(np.clip(np.percentile(own, 25), 0.0, GROUND)) if len(own) > FEW else 0.0
+        out.append((own - ground) / (1 - ground))
+    return np.concatenate(out)
 
 
 FEW = 3.0

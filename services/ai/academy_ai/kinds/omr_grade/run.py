@@ -15,12 +15,14 @@ import numpy as np
 
 from academy_ai import pictures
 from academy_ai.kind import KindInput, Report
-from academy_ai.kinds.omr_grade import align, marking, picture, read, template
+from academy_ai.kinds.omr_grade import marking, picture, read, template
 from academy_ai.kinds.omr_grade.find import find
-from academy_ai.kinds.omr_grade.page import Gray
+from academy_ai.kinds.omr_grade.fit import Fit
+from academy_ai.kinds.omr_grade.layout import Layout, layout
 from academy_ai.kinds.omr_grade.read import Reading, State
 from academy_ai.kinds.omr_grade.spec import OmrGradeInput, OmrGradeResult, SheetRead
 from academy_ai.kinds.omr_grade.template import Sheet
+from academy_ai.paper import Gray
 from academy_core.errors import Permanent, Reason
 from academy_core.spreadsheet import plain
 
@@ -34,7 +36,7 @@ MAX_SHEETS = 400
 class Exam:
     """What all sheets of a task share."""
 
-    plan: align.Layout
+    plan: Layout
     key: marking.AnswerKey | None
     marker: Gray | None
     doubles: str = "keep"
@@ -71,7 +73,7 @@ def prepare(task: OmrGradeInput, files: Mapping[str, Path]) -> Exam:
     marker = None
     if sheet.marker is not None and task.marker is not None:
         marker = pictures.gray(files[task.marker], 200)
-    return Exam(align.layout(sheet), key, marker, task.doubles, task.blanks)
+    return Exam(layout(sheet), key, marker, task.doubles, task.blanks)
 
 
 def _text(path: Path, refuse: template.Refusal) -> str:
@@ -129,7 +131,7 @@ def _of_page(exam: Exam, source: str, page: int, gray: Gray, target: Path) -> Sh
     return done.model_copy(update={"picture": target.name})
 
 
-def measure(exam: Exam, gray: Gray) -> tuple[align.Fit, tuple[Reading, ...]]:
+def measure(exam: Exam, gray: Gray) -> tuple[Fit, tuple[Reading, ...]]:
     """Find the page and read every field. Raises Permanent when the sheet is not in the picture."""
     fit = find(gray, exam.plan, exam.marker)
     sheet = exam.plan.sheet
@@ -137,7 +139,12 @@ def measure(exam: Exam, gray: Gray) -> tuple[align.Fit, tuple[Reading, ...]]:
     by_hand = {
         state for state, policy in ((State.DOUBLE, exam.doubles), (State.BLANK, exam.blanks)) if policy == "unsure"
     }
-    return fit, tuple(read.unsure(one) if one.state in by_hand else one for one in readings)
+    starts = np.cumsum([len(one.bubbles) for one in sheet.fields])[:-1]
+    doubtful = [bool(part.any()) for part in np.split(fit.doubtful, starts)]
+    return fit, tuple(
+        read.unsure(one) if one.state in by_hand or doubt else one
+        for one, doubt in zip(readings, doubtful, strict=True)
+    )
 
 
 def collect(sheet: Sheet, readings: tuple[Reading, ...], source: str, page: int) -> SheetRead:

@@ -1,0 +1,232 @@
+"""Where on the picture the page lies, coarsely: all pieces of the bubble pattern together (third step of `run`).
+
+A guess of the page's place (`page.Frame`) is warped upright; every piece is asked for its likeness at every shift
+within the slack, and the corner shifts that serve all pieces together are found by evolution over those answers.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from academy_ai.kinds.omr_grade import view
+from academy_ai.kinds.omr_grade.layout import Layout, Piece
+from academy_ai.kinds.omr_grade.page import Frame
+from academy_ai.kinds.omr_grade.template import Sheet
+from academy_ai.paper import Floats, Gray, ink
+
+COARSE_BUBBLE = 6.0
+COARSE_SIDES = (300.0, 640.0)
+"""Pixels across a bubble in this search, unless the page's long side would leave these bounds."""
+BEYOND = 0.5
+"""Weight of the places next to a lattice, where no bubble may be."""
+PRIOR = 0.15
+"""Cost of shifting the whole page as far as the slack allows."""
+SEED = 20_240_601
+RELAX = 0.3
+"""Bubble pitches that a piece may be off while the page as a whole is looked for."""
+SEEDS = 4
+ROUNDS = ((4000, 0.3, 0.6), (1500, 0.25, 0.25), (800, 0.15, 0.12), (500, 0.0, 0.06), (300, 0.0, 0.02))
+"""Guesses a round, relaxation in bubble pitches, spread as a share of the slack."""
+SURVIVORS = 40
+REFINE, DRAWN = (0.12, 0.06, 0.02), 4
+"""Spread in bubble pitches around given corner shifts, round by round, and draws around each."""
+PULL = 0.35
+"""Bubble pitches within which a piece draws the corners to its peak."""
+STIFF = 0.01
+"""Resistance of the corners to the pieces, which together pull with at most 1."""
+FEW = 4
+"""With fewer pieces the corners are not drawn far apart: nothing could tell."""
+
+
+@dataclass(slots=True)
+class Trial:
+    """A guess under trial: the pieces' answers by shift, and the best shifts of the four corners so far (pixels)."""
+
+    frame: Frame
+    grow: float
+    answers: Floats
+    scale: float
+    reach: int
+    prior: float
+    weights: Floats
+    score: float
+    seeds: Floats
+    """Candidate corner shifts (n x 2 x 4), best first."""
+
+
+def trial(gray: Gray, frame: Frame, plan: Layout, grow: float = 1.0) -> Trial:
+    """Warp the picture by the guess and ask every piece for its likeness at every shift within the slack.
+
+    `grow`: how much larger the printed bubbles are than the template's boxes.
+    """
+    sheet = plan.sheet
+    scale = view.pixels(plan, COARSE_BUBBLE, COARSE_SIDES)
+    slack = frame.slack * min(sheet.width, sheet.height)
+    pad = slack + 2 * sheet.pitch
+    reach = max(1, round(slack * scale))
+    dark = ink(view.upright(gray, frame.matrix, sheet, scale, pad), round(3 * float(plan.size.min()) * scale))
+    alike = view.alike(dark, plan, scale, grow, reach)
+    return on_pieces(frame, grow, plan, Alike(alike, scale, pad, reach))
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """A page of likenesses to a bubble's middle: `scale` pixels a page unit, with `pad` units around the page.
+
+    The picture has `reach` more pixels on every side, as far as pieces are looked for.
+    """
+
+    picture: Floats
+    scale: float
+    pad: float
+    reach: int
+    prior: float = PRIOR
+    """Cost of shifting the whole page by `reach`."""
+
+
+def on_pieces(frame: Frame, grow: float, plan: Layout, alike: Alike) -> Trial:
+    """Ask every piece for its likeness at every shift within reach."""
+    answers = np.stack([_answer(alike, piece) for piece in plan.pieces])
+    weights = np.array([len(piece.centres) for piece in plan.pieces], np.float32)
+    weights /= weights.sum()
+    score, seeds = _translations(answers, weights, alike, plan.sheet.pitch * alike.scale)
+    return Trial(frame, grow, answers, alike.scale, alike.reach, alike.prior, weights, score, seeds)
+
+
+def _translations(answers: Floats, weights: Floats, alike: Alike, pitch: float) -> tuple[float, Floats]:
+    """The best shifts of the page as a whole, its pieces free to move a little; and the score of the best."""
+    together = np.tensordot(weights, _relaxed(answers, RELAX * pitch), axes=1)
+    reach = alike.reach
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1] / reach
+    together = (together - alike.prior * (np.square(x) + np.square(y)) / 2).astype(np.float32)
+    score = float(together.max())
+    seeds = []
+    apart = max(1, round(0.4 * pitch))
+    for _ in range(SEEDS):
+        _, _, _, (column, row) = cv2.minMaxLoc(together)
+        seeds.append(np.repeat(np.array([[column - reach], [row - reach]], np.float32), 4, axis=1))
+        cv2.rectangle(together, (column - apart, row - apart), (column + apart, row + apart), -9.0, -1)
+    return score, np.stack(seeds)
+
+
+def _relaxed(answers: Floats, radius: float) -> Floats:
+    """Every answer replaced by the best one within `radius` pixels."""
+    width = 2 * round(radius) + 1
+    if width == 1:
+        return answers
+    box = cv2.getStructuringElement(cv2.MORPH_RECT, (width, width))
+    return np.stack([cv2.dilate(one, box) for one in answers])
+
+
+def corrected(found: Trial, sheet: Sheet) -> Frame:
+    """The guess moved to where the bubbles were found."""
+    shifts = found.seeds[0].T.astype(np.float64)
+    corners = np.array([(0, 0), (sheet.width, 0), (sheet.width, sheet.height), (0, sheet.height)], np.float64)
+    moved = cv2.perspectiveTransform((corners + shifts / found.scale).reshape(-1, 1, 2), found.frame.matrix).reshape(
+        4, 2
+    )
+    matrix = cv2.getPerspectiveTransform(corners.astype(np.float32), moved.astype(np.float32))
+    return Frame(found.frame.source, np.asarray(matrix, np.float64), 0.0)
+
+
+def _answer(alike: Alike, piece: Piece) -> Floats:
+    """Mean likeness of the piece's bubbles, less that of the places where its lattice must have ended, by shift."""
+    scale, pad = alike.scale, alike.pad
+    side = 2 * alike.reach + 1
+    out = np.zeros((side, side), np.float32)
+    corners = np.maximum(np.rint((piece.centres + pad) * scale).astype(int), 0)
+    for x, y in corners:
+        out += alike.picture[y : y + side, x : x + side]
+    if len(piece.beyond):
+        outside = np.zeros_like(out)
+        for x, y in np.maximum(np.rint((piece.beyond + pad) * scale).astype(int), 0):
+            seen = alike.picture[y : y + side, x : x + side]
+            outside[: seen.shape[0], : seen.shape[1]] += seen
+        out -= BEYOND * outside
+    return np.asarray(out / len(piece.centres), np.float32)
+
+
+def _jumps(random: np.random.Generator, count: int, step: npt.NDArray[np.float64]) -> Floats:
+    """For half of the guesses, some corners moved by a whole row or column: the way out of a fit that is one off."""
+    corners = random.integers(0, 2, (count, 1, 4)).astype(np.float32)
+    ways = np.array([(0, 0), (0, 0), (0, 0), (0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)], np.float32) * step
+    return np.asarray(corners * ways[random.integers(0, len(ways), count)][:, :, None], np.float32)
+
+
+def search(found: Trial, plan: Layout) -> None:
+    """Find the shifts of the four corners under which the pieces answer best together.
+
+    Evolution: each round draws around the survivors of the last with less and less spread, first over relaxed
+    answers, in which a piece may be a little off, at last over the answers themselves.
+    """
+    sheet, reach = plan.sheet, found.reach
+    share = _share(plan)
+    random = np.random.default_rng(SEED)
+    survivors = found.seeds
+    for count, relax, spread in ROUNDS:
+        noise = max(spread * reach, 0.4)
+        drawn = survivors[random.integers(0, len(survivors), count)]
+        drawn = drawn + random.standard_normal((count, 2, 1), np.float32) * (noise / 2)
+        drawn = drawn + random.standard_normal((count, 2, 4), np.float32) * (
+            noise if len(plan.pieces) >= FEW else noise / 3
+        )
+        guesses = np.concatenate([survivors, drawn + _jumps(random, count, plan.step * found.scale)])
+        value = _scores(found, _relaxed(found.answers, relax * sheet.pitch * found.scale), guesses, share)
+        survivors = guesses[np.argsort(value)[::-1][:SURVIVORS]]
+        survivors = _polished(found, survivors, share, PULL * sheet.pitch * found.scale)
+        scores = _scores(found, found.answers, survivors, share)
+        order = np.argsort(scores)[::-1]
+        survivors, found.score = survivors[order], float(scores[order[0]])
+    found.seeds = survivors
+
+
+def refine(found: Trial, plan: Layout, seeds: Floats) -> None:
+    """Find the best of these corner shifts (n x 2 x 4, pixels), each drawn to the peaks around it."""
+    share = _share(plan)
+    pitch = plan.sheet.pitch * found.scale
+    random = np.random.default_rng(SEED)
+    survivors = seeds
+    for spread in REFINE:
+        drawn = np.repeat(survivors, DRAWN, axis=0)
+        drawn = drawn + random.standard_normal(drawn.shape, np.float32) * (spread * pitch)
+        guesses = _polished(found, np.concatenate([survivors, drawn]), share, PULL * pitch)
+        scores = _scores(found, found.answers, guesses, share)
+        order = np.argsort(scores)[::-1][:SURVIVORS]
+        survivors, found.score = guesses[order], float(scores[order[0]])
+    found.seeds = survivors
+
+
+def _share(plan: Layout) -> Floats:
+    """How much each piece moves with each corner (4 x pieces)."""
+    centres = np.array([piece.centre for piece in plan.pieces], np.float32)
+    u, v = centres[:, 0] / plan.sheet.width, centres[:, 1] / plan.sheet.height
+    return np.stack([(1 - u) * (1 - v), u * (1 - v), u * v, (1 - u) * v])
+
+
+def _scores(found: Trial, answers: Floats, corners: Floats, share: Floats) -> npt.NDArray[np.float32]:
+    """How well the pieces answer under each of the corner shifts (n x 2 x 4), less the cost of shifting."""
+    pieces, side, _ = answers.shape
+    whole = np.rint(np.clip(corners @ share, -found.reach, found.reach)).astype(np.intp) + found.reach
+    flat = (np.arange(pieces) * side + whole[:, 1]) * side + whole[:, 0]
+    value = answers.ravel()[flat] @ found.weights
+    return np.asarray(value - found.prior * np.square(corners / found.reach).mean(axis=(1, 2)), np.float32)
+
+
+def _polished(found: Trial, corners: Floats, share: Floats, radius: float) -> Floats:
+    """Each of the corner shifts drawn to the peaks that its pieces see within `radius` (least squares, kept stiff)."""
+    side, near = found.answers.shape[1], max(1, round(radius))
+    pieces = np.arange(len(found.answers))[None, :, None]
+    y, x = (axis.ravel() for axis in np.mgrid[-near : near + 1, -near : near + 1])
+    at = corners @ share
+    whole = np.rint(np.clip(at, -found.reach, found.reach)).astype(np.intp) + found.reach
+    columns = np.clip(whole[:, 0, :, None] + x, 0, side - 1)
+    rows = np.clip(whole[:, 1, :, None] + y, 0, side - 1)
+    seen = found.answers[pieces, rows, columns]
+    peak = seen.argmax(axis=2)
+    trust = np.maximum(np.take_along_axis(seen, peak[..., None], axis=2)[..., 0], 0.0) * found.weights
+    target = np.stack([whole[:, 0] + x[peak], whole[:, 1] + y[peak]], axis=1) - found.reach
+    left = np.einsum("np,ap,bp->nab", trust, share, share) + STIFF * np.eye(4)
+    right = np.einsum("np,ncp,ap->nac", trust, target - at, share)
+    return np.asarray(corners + np.linalg.solve(left, right).swapaxes(1, 2), np.float32)
