@@ -77,6 +77,8 @@ class Question:
     choices: dict[int, Box] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     formulae: list[Box] = field(default_factory=list)
+    drawn: bool = False
+    """Has a figure or table, whose words are not in `lines`."""
 
 
 @dataclass
@@ -234,6 +236,7 @@ def _question(pen: _Writer, number: int) -> Question:
     top = pen.y
     _stem(pen, question)
     extra = random.random()
+    question.drawn = extra < 0.35
     if extra < 0.2:
         pen.figure()
     elif extra < 0.35:

@@ -130,3 +130,83 @@ def turned_frame(width: int, height: int, angle: float) -> npt.NDArray[np.float3
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
     return np.asarray(corners @ turn[:, :2].T + turn[:, 2], np.float32)
+
+
+WHOLE_PAGE = 0.4
+"""Share of the picture that paper must fill to be taken as the page."""
+DARKER = 0.8
+"""Brightness of what lies around paper, as a share of the paper's, at most."""
+EDGED = 0.7
+"""Share of its outline that the page must show against something darker."""
+TEXT_RADIUS = 40
+"""Pixels around a place in which a page of text shows its paper."""
+
+
+def flat(gray: Gray) -> Gray:
+    """The page alone, upright within `SKEW_LIMIT` degrees, on even white paper: photos are cut out and straightened."""
+    page = _cut_out(gray)
+    small, _ = shrunk(page)
+    angle = skews(ink(small, 12))[0]
+    height, width = page.shape
+    quad = turned_frame(width, height, _finer(page, angle))
+    matrix = from_corners(width, height, quad)
+    straight = cv2.warpPerspective(
+        page, matrix, (width, height), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(cv2.bitwise_not(ink(np.asarray(straight, np.uint8), TEXT_RADIUS)), np.uint8)
+
+
+def shrunk(gray: Gray) -> tuple[Gray, float]:
+    """The picture at `COARSE_SIDE`, and its size there over its size here."""
+    scale = COARSE_SIDE / max(gray.shape)
+    return np.asarray(cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8), scale
+
+
+def _finer(page: Gray, angle: float) -> float:
+    """The skew to a twentieth of a degree, by the same measure on a larger picture."""
+    height, width = page.shape
+    scale = min(1.0, 1000 / max(height, width))
+    small = cv2.resize(ink(page, TEXT_RADIUS), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    centre = (small.shape[1] / 2, small.shape[0] / 2)
+
+    def peakiness(turn: float) -> float:
+        turned = cv2.warpAffine(small, cv2.getRotationMatrix2D(centre, -turn, 1.0), small.shape[::-1])
+        return float(np.square(np.diff(turned.sum(axis=1, dtype=np.float64))).sum())
+
+    turns = np.arange(angle - 0.4, angle + 0.41, 0.05)
+    return float(turns[int(np.argmax([peakiness(float(turn)) for turn in turns]))])
+
+
+def _cut_out(gray: Gray) -> Gray:
+    """The paper's quadrilateral as a rectangle, where it shows its edges on something darker; else all."""
+    small, scale = shrunk(gray)
+    quads = [quad for quad in papers(small) if cv2.contourArea(quad) >= WHOLE_PAGE * small.size]
+    edged = [_edged(small, quad) for quad in quads]
+    if not edged or max(edged) < EDGED:
+        return gray
+    corners = (quads[int(np.argmax(edged))] / scale).astype(np.float32)
+    sides = np.linalg.norm(corners - np.roll(corners, -1, axis=0), axis=1)
+    width, height = round(max(sides[0], sides[2])), round(max(sides[1], sides[3]))
+    matrix = from_corners(width, height, corners)
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpPerspective(gray, matrix, (width, height), flags=flags), np.uint8)
+
+
+def _edged(small: Gray, quad: Floats) -> float:
+    """Share of a quadrilateral's outline along which what lies outside is darker than what lies inside."""
+    middle, away = quad.mean(axis=0), 0.015 * max(small.shape)
+    along = np.linspace(0.04, 0.96, 40, dtype=np.float32)[:, None]
+    seen = []
+    for start, end in zip(quad, np.roll(quad, -1, axis=0), strict=True):
+        outward = np.array([end[1] - start[1], start[0] - end[0]], np.float32)
+        outward /= max(float(np.linalg.norm(outward)), 1e-6)
+        outward *= np.sign(outward @ (start - middle))
+        places = start + along * (end - start)
+        seen.append([_sampled(small, places + shift * away * outward) for shift in (1, -1)])
+    outside, inside = np.concatenate(seen, axis=1)
+    return float((outside < DARKER * inside).mean())
+
+
+def _sampled(small: Gray, places: Floats) -> Floats:
+    values = cv2.remap(small, places[None, :, 0], places[None, :, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(values[0], np.float32)

@@ -62,7 +62,7 @@ class Weighed:
     worth: float
     """How much the fit's places look like bubbles, and those beside them do not; in likenesses of one bubble."""
     moves: Floats
-    """Alternatives x areas' corners and so on: by how much each would move every bubble, in the fit's pixels."""
+    """Alternatives x bubbles x 2: by how much each would move every bubble, in the fit's pixels."""
     gains: npt.NDArray[np.float64]
     """How much better than the fit each alternative looks."""
 
@@ -133,8 +133,8 @@ def _corner_shifts(fit: Fit, plan: Layout) -> Floats:
 def _lead(other: Weighed, own: Weighed, plan: Layout) -> float:
     """How much better another fit is, seen with this one's eyes."""
     there = np.linalg.inv(own.fit.matrix) @ other.fit.matrix
-    centres = cv2.perspectiveTransform(other.fit.centres.reshape(-1, 1, 2), there).reshape(1, -1, 2)
-    return float(_worth(own.close, own.fit, plan, centres)[0]) - own.worth
+    placed = np.asarray(cv2.perspectiveTransform(other.fit.centres.reshape(-1, 1, 2), there), np.float64)
+    return float(_worth(own.close, own.fit, plan, placed.reshape(1, -1, 2))[0]) - own.worth
 
 
 def weigh(fit: Fit, guess: Frame, plan: Layout, room: float) -> Weighed:

@@ -1,0 +1,1 @@
+"""exam.ocr: pictures of questions become text: Korean, English, digits, circled digits; formulae stay pictures."""

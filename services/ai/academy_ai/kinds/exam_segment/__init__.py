@@ -1,0 +1,1 @@
+"""exam.segment: scanned exam pages become questions, their choices and shared passages, in reading order."""
