@@ -69,6 +69,24 @@ ensure_ffmpeg() {
         "ffmpeg is needed and cannot be installed without root or passwordless sudo. Run 'apt-get install ffmpeg' as root, then run again."
 }
 
+# exam.ocr reads with tesseract; without it that kind refuses to work, and says so.
+ensure_tesseract() {
+    if command -v tesseract >/dev/null && tesseract --list-langs 2>/dev/null | grep -qx kor; then
+        return
+    fi
+    apt_install tesseract-ocr tesseract-ocr-kor ||
+        echo "setup: tesseract를 설치할 수 없어 시험지 읽기(exam.ocr)를 쓸 수 없습니다. / tesseract cannot be installed; exam.ocr does not work and its tests are skipped. Install it with: apt-get install tesseract-ocr tesseract-ocr-kor" >&2
+}
+
+# Made exam pages are set in these fonts; without them their tests are skipped, and say so.
+ensure_fonts() {
+    if [ -e /usr/share/fonts/truetype/nanum/NanumMyeongjo.ttf ] && [ -e /usr/share/fonts/opentype/noto/NotoSerifCJK-Regular.ttc ]; then
+        return
+    fi
+    apt_install fonts-nanum fonts-noto-cjk ||
+        echo "setup: 한글 글꼴을 설치할 수 없어 시험지 관련 시험을 건너뜁니다. / Korean fonts cannot be installed; the tests on exam pages are skipped. Install them with: apt-get install fonts-nanum fonts-noto-cjk" >&2
+}
+
 pgbouncer_of_1_23() {
     local version
     version=$(PATH=$PWD/.tools/pgbouncer:$PATH:/usr/sbin pgbouncer --version 2>/dev/null | sed -n 's/^PgBouncer //p')
@@ -155,6 +173,7 @@ command -v setpriv >/dev/null || fail \
     "util-linux(setpriv)가 필요합니다." "setpriv is needed; it is part of util-linux."
 ensure_uv
 ensure_ffmpeg
+<<<<<<< HEAD
 if [ "$purpose" != run ]; then
     ensure_pgbouncer
     ensure_browser
@@ -168,3 +187,9 @@ else
     uv sync --quiet --frozen --extra dev --extra gpu
     UV_PROJECT_ENVIRONMENT=.tools/bench uv sync --quiet --frozen --only-group bench
 fi
+=======
+ensure_tesseract
+[ "$purpose" = run ] || ensure_fonts
+[ "$purpose" = run ] || ensure_pgbouncer
+PATH=$PATH:$PWD/.tools/uv/bin uv sync --quiet --frozen --extra dev
+>>>>>>> afb51f8 (Read exam questions: Korean, English, circled digits, formulae as pictures; refuse hostile PDFs and EXIF by test)

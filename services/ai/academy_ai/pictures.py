@@ -23,8 +23,8 @@ MAX_PAGES = 200
 PDF_SIDE = 2400
 """Long side in pixels of a rendered PDF page: about 200 dpi of A4."""
 
-ORIENTATION, SIDEWAYS = 0x0112, 5
-"""EXIF's orientation tag; from this value on the picture lies on its side."""
+ORIENTATION, SIDEWAYS = 0x0112, range(5, 9)
+"""EXIF's orientation tag; with these values the picture lies on its side."""
 UNREADABLE = (UnidentifiedImageError, OSError, ValueError, SyntaxError)
 """What Pillow raises for files that are broken or no pictures."""
 
@@ -78,7 +78,7 @@ def size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path, formats=FORMATS) as picture:
             width, height = picture.size
-            return (height, width) if picture.getexif().get(ORIENTATION, 1) >= SIDEWAYS else (width, height)
+            return (height, width) if picture.getexif().get(ORIENTATION) in SIDEWAYS else (width, height)
     except Image.DecompressionBombError as error:
         raise out_of_bounds(str(error)) from error
     except UNREADABLE as error:
@@ -130,6 +130,8 @@ def _rendered(document: pdfium.PdfDocument, number: int) -> Gray:
         longest = max(page.get_size())
         if not longest > 0:
             raise unreadable(f"page {number + 1} has no size")
+        if min(page.get_size()) * PDF_SIDE < MIN_SIDE * longest:
+            raise out_of_bounds(f"page {number + 1} is {page.get_size()}")
         bitmap = page.render(scale=PDF_SIDE / longest, grayscale=True)
         pixels = np.frombuffer(ctypes.string_at(bitmap.buffer, bitmap.stride * bitmap.height), np.uint8)
     except pdfium.PdfiumError as error:

@@ -5,6 +5,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pypdfium2 as pdfium
 import pytest
 from PIL import Image
 
@@ -72,3 +73,60 @@ def test_truncated_jpeg_is_refused(tmp_path: Path) -> None:
     whole = (tmp_path / "a.jpg").read_bytes()
     (tmp_path / "b.jpg").write_bytes(whole[: len(whole) // 2])
     assert code(tmp_path / "b.jpg") == "picture-unreadable"
+
+
+def _pdf(path: Path, pages: list[tuple[float, float]]) -> Path:
+    document = pdfium.PdfDocument.new()
+    for width, height in pages:
+        document.new_page(width, height)
+    document.save(path)
+    return path
+
+
+def test_a_pdf_of_ten_thousand_pages_is_refused_before_any_is_drawn(tmp_path: Path) -> None:
+    assert code(_pdf(tmp_path / "a.pdf", [(100, 100)] * 10_000)) == "pdf-pages"
+
+
+@pytest.mark.parametrize(("size", "expected"), [((1, 14_400), "picture-size"), ((14_400, 3), "picture-size")])
+def test_pdf_pages_like_threads_are_refused(tmp_path: Path, size: tuple[float, float], expected: str) -> None:
+    assert code(_pdf(tmp_path / "a.pdf", [size])) == expected
+
+
+def test_a_huge_pdf_page_is_drawn_at_the_size_of_any_other(tmp_path: Path) -> None:
+    (page,) = pictures.pages(_pdf(tmp_path / "a.pdf", [(14_400, 14_400)]), 1000)
+    assert page.shape == (pictures.PDF_SIDE, pictures.PDF_SIDE)
+
+
+def test_a_pdf_whose_stream_swells_a_thousandfold_is_drawn_within_limits(tmp_path: Path) -> None:
+    """20 MB of `0 0 m` packed into 20 KB: pdfium reads it, and the page stays a page."""
+    content = zlib.compress(b"0 0 m\n" * 3_500_000, 9)
+    parts = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]/Contents 4 0 R>>",
+        b"<</Length %d/Filter/FlateDecode>>stream\n%s\nendstream" % (len(content), content),
+    ]
+    body = b"%PDF-1.4\n" + b"".join(b"%d 0 obj%s endobj\n" % (n, part) for n, part in enumerate(parts, 1))
+    (tmp_path / "a.pdf").write_bytes(body + b"trailer<</Root 1 0 R/Size 5>>\n%%EOF")
+    (page,) = pictures.pages(tmp_path / "a.pdf", 1000)
+    assert page.shape == (pictures.PDF_SIDE, pictures.PDF_SIDE)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 255, 65_535])
+def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("L", (400, 200), "white").save(tmp_path / "a.jpg", exif=exif)
+    assert pictures.gray(tmp_path / "a.jpg", 1000).shape == (200, 400)
+    assert pictures.size(tmp_path / "a.jpg") == (400, 200)
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12" * 60]
+)
+def test_broken_exif_is_passed_over_or_refused(tmp_path: Path, exif: bytes) -> None:
+    Image.new("L", (400, 200), "white").save(tmp_path / "a.jpg", exif=exif)
+    try:
+        assert sorted(pictures.gray(tmp_path / "a.jpg", 1000).shape) == [200, 400]
+    except Permanent as error:
+        assert error.reason.code == "picture-unreadable"

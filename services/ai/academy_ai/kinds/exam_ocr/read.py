@@ -23,9 +23,14 @@ MARGIN = 24
 """Pixels of white around what it reads."""
 UNSURE = 0.75
 """Confidence of the Korean pass under which the English one is asked even for words without Latin letters."""
+SURE = 0.85
+"""Confidence of the English pass that outweighs unsure Hangul."""
 HANGUL = re.compile(r"[가-힣ㄱ-ㅎㅏ-ㅣ]")
 LATIN = re.compile(r"[A-Za-z]")
-SAME = 0.5
+ENGLISH = re.compile(r"[(\"']?[A-Za-z][A-Za-z0-9'-]*[)\"',.:;?!]*")
+SPACE = 0.2
+"""Line heights of blank that part words; Tesseract parts Korean syllables too."""
+SAME = 0.7
 """Share of a word's width that another pass's word must cover to be the same."""
 
 
@@ -67,7 +72,21 @@ def read(picture: Gray) -> Read:
     lines = [[_placed(word, scale) for word in line] for line in words]
     signs = [Text(circled.SIGNS[one.digit - 1], one.likeness, *_box(one)) for one in rings if one.digit is not None]
     marks = [Text(f"⟦{number}⟧", 1.0, *_box(one)) for number, one in enumerate(found, start=1)]
-    return Read(_set_back(lines, [*signs, *marks]), tuple(found))
+    return Read(tuple(_joined(line, em) for line in _set_back(lines, [*signs, *marks])), tuple(found))
+
+
+def _joined(line: tuple[Text, ...], em: float) -> tuple[Text, ...]:
+    """Pieces of one word as one."""
+    out: list[Text] = []
+    for one in line:
+        last = out[-1] if out else None
+        if last is None or one.x0 - last.x1 > SPACE * em or last.text in circled.SIGNS or one.text in circled.SIGNS:
+            out.append(one)
+            continue
+        sure = min(last.confidence, one.confidence)
+        box = last.x0, min(last.y0, one.y0), max(last.x1, one.x1), max(last.y1, one.y1)
+        out[-1] = Text(last.text + one.text, sure, *box)
+    return tuple(out)
 
 
 def _box(one: Circled | Region) -> tuple[int, int, int, int]:
@@ -95,14 +114,19 @@ def _words(picture: Gray) -> list[list[Word]]:
 
 
 def chosen(word: Word, english: list[Word]) -> Word:
-    """The Korean pass's word, or the English pass's at the same place if neither holds Hangul and it is surer."""
-    if HANGUL.search(word.text) and word.confidence >= UNSURE:
+    """The Korean pass's word, or the English pass's at the same place where that is surer.
+
+    It reads Hangul as Latin letters too, so against Hangul it must be sure where the Korean pass is not.
+    """
+    hangul = HANGUL.search(word.text) is not None
+    if hangul and word.confidence >= UNSURE:
         return word
     for other in english:
         across = min(word.x + word.width, other.x + other.width) - max(word.x, other.x)
         down = min(word.y + word.height, other.y + other.height) - max(word.y, other.y)
         same = across > SAME * max(word.width, other.width) and down > SAME * min(word.height, other.height)
-        if same and LATIN.search(other.text) and other.text.isascii() and other.confidence > word.confidence:
+        least = max(SURE, word.confidence) if hangul else word.confidence
+        if same and ENGLISH.fullmatch(other.text) and other.confidence > least:
             return Word(other.text, word.x, word.y, word.width, word.height, other.confidence, word.line)
     return word
 
