@@ -173,10 +173,11 @@ command -v setpriv >/dev/null || fail \
     "util-linux(setpriv)가 필요합니다." "setpriv is needed; it is part of util-linux."
 ensure_uv
 ensure_ffmpeg
-<<<<<<< HEAD
+ensure_tesseract
 if [ "$purpose" != run ]; then
     ensure_pgbouncer
     ensure_browser
+    ensure_fonts
 fi
 [ "$purpose" != e2e ] || ensure_cluster
 export PATH=$PATH:$PWD/.tools/uv/bin
@@ -187,9 +188,3 @@ else
     uv sync --quiet --frozen --extra dev --extra gpu
     UV_PROJECT_ENVIRONMENT=.tools/bench uv sync --quiet --frozen --only-group bench
 fi
-=======
-ensure_tesseract
-[ "$purpose" = run ] || ensure_fonts
-[ "$purpose" = run ] || ensure_pgbouncer
-PATH=$PATH:$PWD/.tools/uv/bin uv sync --quiet --frozen --extra dev
->>>>>>> afb51f8 (Read exam questions: Korean, English, circled digits, formulae as pictures; refuse hostile PDFs and EXIF by test)

@@ -124,9 +124,7 @@ def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path: Path, orient
 @pytest.mark.parametrize(
     "exif", [b"Exif\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12" * 60]
 )
-def test_broken_exif_is_passed_over_or_refused(tmp_path: Path, exif: bytes) -> None:
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_broken_exif_is_passed_over(tmp_path: Path, exif: bytes) -> None:
     Image.new("L", (400, 200), "white").save(tmp_path / "a.jpg", exif=exif)
-    try:
-        assert sorted(pictures.gray(tmp_path / "a.jpg", 1000).shape) == [200, 400]
-    except Permanent as error:
-        assert error.reason.code == "picture-unreadable"
+    assert sorted(pictures.gray(tmp_path / "a.jpg", 1000).shape) == [200, 400]
