@@ -108,10 +108,7 @@ def test_what_a_container_starts_is_there(release: Release) -> None:
         command = container.get("command", [])
         if command[:2] != ["python", "-m"]:
             continue
-        missing = importlib.util.find_spec(command[2]) is None
-        if missing and command[2] == "academy_ai.main":
-            pytest.xfail("the AI workers are still to come")
-        assert not missing, (name, command)
+        assert importlib.util.find_spec(command[2]) is not None, (name, command)
         if command[2] == "academy_api.manage":
             spec = importlib.util.find_spec(f"academy_api.ops.management.commands.{command[3]}")
             assert spec is not None, (name, command)
@@ -158,8 +155,6 @@ def test_every_variable_is_a_setting_of_its_process_with_a_value_it_takes(
         process = WORKERS.get(owner) or PROCESS.get(own_name)
         if process is None or own_name == "code":
             continue
-        if owner.startswith("academy-ai-worker") and importlib.util.find_spec("academy_ai.main") is None:
-            pytest.xfail("the AI workers are still to come")
         given = environment(release, container)
         unknown = given.keys() - process.model_fields.keys() - {"PYTHONPATH"}
         # API and relay share one ConfigMap with migrate; nothing else may be there that nobody reads.
