@@ -1,8 +1,8 @@
-"""How well and how fast `exam.segment` and `exam.ocr` read made exam pages: seeded, JSON out.
+"""How well and how fast `exam.segment` finds the questions of made exam pages: seeded, JSON out.
 
-python tests/bench/exam.py [--seeds 10] [--first 1000] [--ocr 3] [--out exam.json]
+python tests/bench/exam.py [--seeds 10] [--first 1000] [--out exam.json]
 
-Needs Debian's fonts-nanum, fonts-noto-cjk, tesseract-ocr and tesseract-ocr-kor. Two of the five fonts of the pages
+Needs Debian's fonts-nanum and fonts-noto-cjk. Two of the five fonts of the pages
 (NanumBarunGothic, the regular faces of Noto) are not among those that digits are compared with.
 """
 
