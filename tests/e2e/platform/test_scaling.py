@@ -1,5 +1,7 @@
 """From zero to what is needed and back: real KEDA over the queues that the platform rings."""
 
+import json
+import time
 from pathlib import Path
 
 import platform_e2e
@@ -8,7 +10,10 @@ from support import wait_until
 
 from academy_local import client
 
+UP_SECONDS = 90
 BACK_SECONDS = 180
+UNREADABLE_SECONDS = 30
+"""Six times the cooldown, and the stabilisation window as often."""
 
 
 def test_a_lecture_wakes_the_video_workers_and_they_go(
@@ -25,3 +30,57 @@ def test_a_lecture_wakes_the_video_workers_and_they_go(
     wait_until(lambda: platform.workers("video") == [], BACK_SECONDS, "no video worker is left")
     assert platform.depth("video") == 0
     director.delete(made)
+
+
+def test_a_worker_of_two_queues_is_scaled_by_their_sum(platform: Platform) -> None:
+    """Six bells on basic and six on lite want twelve pods; two triggers of their own would want six."""
+    idle = {"command": ["sleep", "3600"], "maxReplicas": 20, "pollingSeconds": 1, "cooldownSeconds": 5}
+    values = platform_e2e.platform_values()
+    values["workers"]["aiCpu"] = {**values["workers"]["aiCpu"], **idle, "shutdownGraceSeconds": 5}
+    platform.install(values, wait=False)
+    sqs = platform.sqs()
+    urls = [sqs.get_queue_url(QueueName=platform_e2e.QUEUES[name])["QueueUrl"] for name in ("basic", "lite")]
+    try:
+        for url in urls:
+            for number in range(6):
+                sqs.send_message(QueueUrl=url, MessageBody=str(number))
+        wait_until(lambda: platform.replicas("cpu") == 12, UP_SECONDS, "twelve pods are wanted")
+    finally:
+        for url in urls:
+            sqs.purge_queue(QueueUrl=url)
+    wait_until(lambda: platform.workers("cpu") == [], BACK_SECONDS, "none is left")
+    platform.install()
+
+
+def leads_nowhere(platform: Platform, nowhere: str | None) -> None:
+    """Cut the emulator's Service off from its pod, which keeps all it holds, or join it again."""
+    patch = json.dumps({"spec": {"selector": {"nowhere": nowhere}}})
+    platform.run("patch", "service", "academy-dev-emulator", "--type=merge", "-p", patch)
+
+
+def test_a_queue_that_keda_cannot_read_keeps_the_replicas(platform: Platform) -> None:
+    """Unknown is not zero: with SQS away, what was wanted stays wanted, far beyond the cooldown."""
+    idle = {"command": ["sleep", "3600"], "maxReplicas": 3, "pollingSeconds": 1, "cooldownSeconds": 5}
+    values = platform_e2e.platform_values()
+    values["workers"]["aiCpu"] = {**values["workers"]["aiCpu"], **idle, "taskLimitSeconds": 5}
+    platform.install(values, wait=False)
+    sqs = platform.sqs()
+    url = sqs.get_queue_url(QueueName=platform_e2e.QUEUES["basic"])["QueueUrl"]
+    for number in range(3):
+        sqs.send_message(QueueUrl=url, MessageBody=str(number))
+    wait_until(lambda: platform.replicas("cpu") == 3, UP_SECONDS, "three pods are wanted")
+    leads_nowhere(platform, nowhere="yes")
+
+    def failing() -> bool:
+        conditions = platform.run.get("scaledobject", platform_e2e.WORKERS["cpu"])["status"]["conditions"]
+        return any(entry["type"] == "Ready" and entry["status"] == "False" for entry in conditions)
+
+    wait_until(failing, UP_SECONDS, "KEDA says that it cannot read the queue")
+    ends = time.monotonic() + UNREADABLE_SECONDS
+    while time.monotonic() < ends:
+        assert platform.replicas("cpu") == 3
+        time.sleep(1)
+    leads_nowhere(platform, nowhere=None)
+    sqs.purge_queue(QueueUrl=url)
+    wait_until(lambda: platform.workers("cpu") == [], BACK_SECONDS, "an empty queue that can be read wants none")
+    platform.install()
