@@ -22,6 +22,8 @@ from academy_video.tools import CACHE_CONTROL, Tools
 _SSIM = re.compile(r"^n:\d+ Y:([0-9.]+) ", re.MULTILINE)
 _SAMPLE_SECONDS = 120
 """Wall clock limit of one comparison."""
+_NO_MEMORY = "Cannot allocate memory"
+"""What ffmpeg prints at its limit: the process is to blame, so the source is not called damaged for it."""
 _PART_DONE = 99.0
 """Percent: the last one is the uploads'."""
 
@@ -219,6 +221,8 @@ def _attempt(
     if finished.returncode < 0 and not stopped:
         how = "took too long" if finished.timed_out else f"was ended by signal {-finished.returncode}"
         raise Retryable(f"chunk {chunk.index}: ffmpeg {how}\n{finished.errors}")
+    if finished.returncode > 0 and _NO_MEMORY in finished.errors:
+        raise Retryable(f"chunk {chunk.index}: ffmpeg came to its memory's limit\n{finished.errors}")
     renditions = _renditions(drains)
     return renditions, _tiles(tools, context, *(image.result() for image in images)) if images else None
 
