@@ -38,8 +38,8 @@ check: setup  ## Formatting, lint, architecture, types
 	MYPYPATH=tests $(bin)/mypy
 
 .PHONY: test
-test: check  ## Everything: check, then all tests with their coverage gates
-	$(bin)/pytest -n $(JOBS) --maxprocesses=4 --cov --cov-report= --coverage-gate $(TESTS)
+test: check  ## check, then all tests but those of `make e2e`, with their coverage gates
+	$(bin)/pytest -n $(JOBS) --maxprocesses=4 --cov --cov-report= --coverage-gate --ignore=tests/e2e $(TESTS)
 
 .PHONY: e2e
 e2e: setup-e2e  ## The platform and its operator on a real Kubernetes (the first time compiles it: half an hour)

@@ -95,7 +95,9 @@ def _forget_before(wanted: str) -> None:
     name = wanted.rpartition(":")[0]
     tags = buildah("images", "--format", "{{.Name}}:{{.Tag}}").split()
     before = [tag for tag in tags if tag.rpartition(":")[0] == name and tag != wanted]
+    # A build that was killed leaves its container, which would hold the image.
     if before:
+        buildah("rm", "--all")
         buildah("rmi", *before)
     if before and name.endswith("academy-build"):
         buildah("rmi", "--prune")

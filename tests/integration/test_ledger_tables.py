@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import ledger_support as support
 import pytest
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from ledger_support import SHORT, must_claim, new, submit
+from support import wait_until
 
 from academy_api.ledger import leases, sql
 
@@ -93,11 +95,21 @@ def test_hot_statements_touch_only_the_small_part_of_a_million_rows(million: tup
     assert indexes - million[0] < 100_000
 
 
+def _holding_back(cursor: CursorWrapper) -> int:
+    """Other sessions of this database whose snapshot old versions are kept for: an ANALYZE of another table, say."""
+    cursor.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND backend_xmin IS NOT NULL"
+    )
+    return int(cursor.fetchone()[0])
+
+
 @pytest.fixture
 def undisturbed() -> Iterator[None]:
     """No autovacuum: its ANALYZE, slow on a busy machine after the million rows above, keeps old versions alive."""
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE ledger_task SET (autovacuum_enabled = off)")  # ends one that is under way
+        wait_until(lambda: _holding_back(cursor) == 0, 120, "an older snapshot keeps old versions alive")
         yield
         cursor.execute("ALTER TABLE ledger_task RESET (autovacuum_enabled)")
 
