@@ -244,6 +244,10 @@ def test_files_built_to_mislead(real: list[bytes], trap: Trap, tmp_path: Path, k
         assert [key for key in worker.store.objects if key.startswith(media.PREFIX)] == []
 
 
+CUT_PICTURES = 6
+"""Pictures at a cut that need not be whole: B-pictures refer to those around them."""
+
+
 def test_a_file_cut_in_the_middle_is_published_and_the_loss_is_said(folder: Path, tmp_path: Path) -> None:
     lecture = media.numbered_lecture(folder / "whole.mp4", Fraction(30), 10, words=("-movflags", "+faststart"))
     path = tmp_path / "cut.mp4"
@@ -255,8 +259,9 @@ def test_a_file_cut_in_the_middle_is_published_and_the_loss_is_said(folder: Path
     assert 3 < made.result.duration_seconds < 8
     assert made.result.lost_seconds == pytest.approx(10 - made.result.duration_seconds, abs=0.2)
     numbers, _ = media.read_frames(made.joined("120p"), 160, 120)
-    heard = numbers.index(numbers[-1])
-    assert numbers[:heard] == list(range(heard))
+    # The picture at the cut lacks data: it and the few that are made up from it may stand still or be unreadable.
+    whole = len(numbers) - CUT_PICTURES
+    assert numbers[:whole] == list(range(whole))
 
 
 def test_a_hole_in_the_middle_costs_what_lies_in_it(folder: Path, tmp_path: Path) -> None:
