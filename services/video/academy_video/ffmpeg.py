@@ -309,8 +309,8 @@ def grey_command(binary: str) -> list[str]:
     return [binary, "-hide_banner", "-nostdin", "-v", "error", *taken, *shown]
 
 
-_PEAK = 0.84
-"""Ceiling of the limiter, about -1.5 dB: the encoder adds a little to what is let through."""
+_PEAK = 0.75
+"""Ceiling of the limiter, about -2.5 dB: the encoder adds up to 1.5 dB to what is let through."""
 _OVERSAMPLED = 4
 
 
