@@ -95,18 +95,19 @@ def test_hot_statements_touch_only_the_small_part_of_a_million_rows(million: tup
     assert indexes - million[0] < 100_000
 
 
-def _holding_back(cursor: CursorWrapper) -> int:
-    """Other sessions of this database whose snapshot old versions are kept for: an ANALYZE of another table, say."""
-    cursor.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND pid <> pg_backend_pid() AND backend_xmin IS NOT NULL"
-    )
-    return int(cursor.fetchone()[0])
+def _alone(cursor: CursorWrapper) -> bool:
+    """Whether no other transaction of any database is under way.
+
+    One that has written holds this database's dead versions too: Postgres looks anew which versions nobody needs only
+    when the oldest running transaction of all databases has moved (`GlobalVisTestShouldUpdate` in procarray.c).
+    """
+    cursor.execute("SELECT pg_snapshot_xmin(now) = pg_snapshot_xmax(now) FROM pg_current_snapshot() AS now")
+    return bool(cursor.fetchone()[0])
 
 
 @pytest.fixture
 def undisturbed() -> Iterator[None]:
-    """An empty table, nothing that keeps old versions alive, and no autovacuum whose ANALYZE would.
+    """An empty table, and no autovacuum whose ANALYZE would keep old versions alive.
 
     Rows that earlier tests rolled back fill their pages until a vacuum comes: whether an update then finds room beside
     its row would depend on which tests ran before.
@@ -114,7 +115,6 @@ def undisturbed() -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE ledger_task CASCADE")
         cursor.execute("ALTER TABLE ledger_task SET (autovacuum_enabled = off)")  # ends one that is under way
-        wait_until(lambda: _holding_back(cursor) == 0, 120, "an older snapshot keeps old versions alive")
         yield
         cursor.execute("ALTER TABLE ledger_task RESET (autovacuum_enabled)")
 
@@ -127,9 +127,11 @@ def test_at_least_nine_in_ten_heartbeats_are_hot_updates() -> None:
         submit()
     held = [must_claim() for _ in range(40)]
     before = updates()
-    for round_ in range(25):
-        for lease in held:
-            lease.heartbeat(round_)
+    with connection.cursor() as cursor:
+        for round_ in range(25):
+            wait_until(lambda: _alone(cursor), 120, "another transaction keeps old versions alive")
+            for lease in held:
+                lease.heartbeat(round_)
     after = updates()
     heartbeats = after[0] - before[0]
     assert heartbeats == 1000
