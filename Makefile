@@ -39,7 +39,7 @@ check: setup  ## Formatting, lint, architecture, types
 
 .PHONY: test
 test: check  ## check, then all tests but those of `make e2e`, with their coverage gates
-	$(bin)/pytest -n $(JOBS) --maxprocesses=4 --cov --cov-report= --coverage-gate --ignore=tests/e2e $(TESTS)
+	$(bin)/pytest -n $(JOBS) --maxprocesses=4 --dist worksteal --cov --cov-report= --coverage-gate --ignore=tests/e2e $(TESTS)
 
 .PHONY: e2e
 e2e: setup-e2e  ## The platform and its operator on a real Kubernetes (the first time compiles it: half an hour)

@@ -7,6 +7,7 @@ The video worker starts ffmpeg with it (academy_video.process), the AI workers t
 import contextlib
 import os
 import re
+import select
 import signal
 import subprocess
 import threading
@@ -66,6 +67,22 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             return running
+
+    def ends_within(self, seconds: float) -> bool:
+        """Whether it ends by itself, or by another's hand, in this time.
+
+        A process closes its pipes a moment before it can be waited for: whoever sees them close and kills it at once
+        could not tell afterwards what ended it.
+        """
+        if self.process.returncode is not None:
+            return True
+        pidfd = os.pidfd_open(self.process.pid)
+        try:
+            waiting = select.poll()
+            waiting.register(pidfd, select.POLLIN)
+            return bool(waiting.poll(seconds * 1000))
+        finally:
+            os.close(pidfd)
 
     def wait(self) -> Finished:
         """Wait for the child's end. Without a wall clock limit, `kill` it first."""

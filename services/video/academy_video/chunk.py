@@ -24,6 +24,8 @@ _SAMPLE_SECONDS = 120
 """Wall clock limit of one comparison."""
 _NO_MEMORY = "Cannot allocate memory"
 """What ffmpeg prints at its limit: the process is to blame, so the source is not called damaged for it."""
+_END_SECONDS = 1
+"""How long an ffmpeg whose output broke off may take to end: one that is killed from outside is tried again."""
 _PART_DONE = 99.0
 """Percent: the last one is the uploads'."""
 
@@ -212,7 +214,7 @@ def _attempt(
             wait(drains, return_when=FIRST_EXCEPTION)
             stopped = False
             if any(drain.done() and drain.exception() for drain in drains):
-                stopped = child.kill()
+                stopped = not child.ends_within(_END_SECONDS) and child.kill()
             finished = child.wait()
             wait(drains)
     context.check()
