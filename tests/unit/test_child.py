@@ -7,7 +7,7 @@ from academy_core.child import Child
 
 def started(script: str) -> Child:
     return Child(
-        subprocess.Popen(  # noqa: S603 - the tests' own scripts
+        subprocess.Popen(
             ["/bin/sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
         )
     )
