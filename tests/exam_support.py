@@ -1,20 +1,17 @@
 """Exams over HTTP as a teacher's browser uses them, and a worker that grades through the real ledger."""
 
 import json
-import tempfile
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from secrets import token_urlsafe
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from api_support import Api
+from claiming import ClaimingWorker
 
-from academy_ai.kinds.omr_grade.spec import KIND, OmrGradeInput, OmrGradeResult, SheetRead
+from academy_ai.kinds.omr_grade.spec import KIND, OmrGradeResult, SheetRead
 from academy_api.exams.models import Sheet
-from academy_api.ledger.leases import PostgresLedger
 from academy_core.kinds import Queue, WorkerClass
-from academy_core.ledger import Accepts, ClaimedTask, ClaimRequest, CompleteRequest, FailRequest
+from academy_core.ledger import ClaimedTask
 from academy_core.store_fake import FakeStore
 
 EXAMS = "/api/v1/exams"
@@ -78,27 +75,12 @@ def read(answers: Mapping[str, str], *, page: int = 1, unsure: tuple[str, ...] =
     )
 
 
-class Grader:
-    """A CPU AI worker that claims through the real ledger and writes made-up readings."""
+class Grader(ClaimingWorker):
+    """A CPU AI worker that grades in the test's words, or with the kind's own code."""
 
     def __init__(self, bucket: FakeStore) -> None:
+        super().__init__(WorkerClass.AI_CPU, Queue.AI_LITE, KIND)
         self.bucket = bucket
-        self._ledger = PostgresLedger(WorkerClass.AI_CPU)
-        self._secrets: dict[int, str] = {}
-
-    def claim(self) -> ClaimedTask:
-        task = self.try_claim()
-        assert task is not None, "nothing to claim"
-        return task
-
-    def try_claim(self) -> ClaimedTask | None:
-        secret = token_urlsafe(32)
-        accepts = Accepts(kinds={KIND.name: (KIND.version,)})
-        asked = ClaimRequest(queue=Queue.AI_LITE, accepts=accepts, worker="test", secret=secret)
-        task = self._ledger.claim(asked).task
-        if task is not None:
-            self._secrets[task.task] = secret
-        return task
 
     def finish(self, task: ClaimedTask, *pages: SheetRead) -> None:
         """Complete with these readings."""
@@ -111,36 +93,9 @@ class Grader:
         unsure = sum(bool(page.unsure) for page in pages)
         self.complete(task, OmrGradeResult(sheets=len(pages), refused=refused, unsure=unsure, pictures=pictures))
 
-    def complete(self, task: ClaimedTask, result: OmrGradeResult) -> None:
-        request = CompleteRequest(
-            attempt=task.attempt, secret=self._secrets[task.task], result=result.model_dump(mode="json")
-        )
-        self._ledger.complete(task.task, request)
-
-    def fail(self, task: ClaimedTask) -> None:
-        request = FailRequest(
-            attempt=task.attempt,
-            secret=self._secrets[task.task],
-            permanent=True,
-            code="picture-unreadable",
-            reason_ko="사진을 읽을 수 없습니다.",
-            reason_en="The picture cannot be read.",
-        )
-        self._ledger.fail(task.task, request)
-
-    def run(self, task: ClaimedTask, kind: Callable[..., OmrGradeResult]) -> None:
-        """Do the task with the kind's own code, as a worker does: files in, artefacts out."""
-        given = OmrGradeInput.model_validate(task.input)
-        with tempfile.TemporaryDirectory() as scratch:
-            out = Path(scratch) / "out"
-            out.mkdir()
-            files = {key: Path(scratch) / str(number) for number, key in enumerate(given.sources())}
-            for key, path in files.items():
-                path.write_bytes(self.bucket.get(key))
-            result = kind(given, files, out, lambda _share: None)
-            for path in out.iterdir():
-                self.bucket.put(task.output_prefix + path.name, path.read_bytes(), content_type="x/y")
-        self.complete(task, result)
+    def refuse(self, task: ClaimedTask) -> None:
+        """Fail for good: the picture is none."""
+        self.fail(task, "picture-unreadable", "사진을 읽을 수 없습니다.", "The picture cannot be read.")
 
 
 def sheet_of(batch: Any, number: int = 1) -> UUID:

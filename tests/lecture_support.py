@@ -1,21 +1,12 @@
 """A lecture's plan, chunks and publication as the video worker would return them, and a worker that returns them."""
 
 from fractions import Fraction
-from secrets import token_urlsafe
+
+from claiming import ClaimingWorker
 
 from academy_api.lectures import playlists
-from academy_api.ledger.leases import PostgresLedger
 from academy_core.kinds import Payload, Queue, WorkerClass
-from academy_core.ledger import (
-    Accepts,
-    ClaimedTask,
-    ClaimRequest,
-    CompleteRequest,
-    FailRequest,
-    HeartbeatRequest,
-    NewTask,
-    Progress,
-)
+from academy_core.ledger import ClaimedTask, NewTask
 from academy_core.video import (
     CHUNK,
     KINDS,
@@ -126,29 +117,13 @@ def published_of(plan: PlanResult) -> PublishResult:
     )
 
 
-class Worker:
-    """A video worker that claims through the real ledger and answers with made-up results."""
+class Worker(ClaimingWorker):
+    """A video worker that answers with made-up results."""
 
     def __init__(self) -> None:
-        self._ledger = PostgresLedger(WorkerClass.VIDEO)
-        self._secrets: dict[int, str] = {}
+        super().__init__(WorkerClass.VIDEO, Queue.VIDEO, *KINDS)
         self.chunks: dict[int, ClaimedTask] = {}
         """The chunks claimed, by index."""
-
-    def claim(self) -> ClaimedTask:
-        """The next ready task; AssertionError when there is none."""
-        task = self.try_claim()
-        assert task is not None, "nothing to claim"
-        return task
-
-    def try_claim(self) -> ClaimedTask | None:
-        """The next ready task, None when there is none."""
-        secret = token_urlsafe(32)
-        accepts = Accepts(kinds={kind.name: (kind.version,) for kind in KINDS})
-        task = self._ledger.claim(ClaimRequest(queue=Queue.VIDEO, accepts=accepts, worker="test", secret=secret)).task
-        if task is not None:
-            self._secrets[task.task] = secret
-        return task
 
     def plan(self, plan: PlanResult) -> None:
         """Claim and complete video.plan: one child a chunk, then publish."""
@@ -176,39 +151,9 @@ class Worker:
         assert task.kind == "video.publish"
         self.complete(task, published_of(plan))
 
-    def complete(
-        self, task: ClaimedTask, result: Payload, children: tuple[NewTask, ...] = (), then: NewTask | None = None
-    ) -> None:
-        """Complete one claimed task."""
-        request = CompleteRequest(
-            attempt=task.attempt,
-            secret=self._secrets[task.task],
-            result=result.model_dump(mode="json"),
-            children=children,
-            then=then,
-        )
-        self._ledger.complete(task.task, request)
-
-    def fail(self, task: ClaimedTask) -> None:
-        """Fail one claimed task for good."""
-        self._ledger.fail(
-            task.task,
-            FailRequest(
-                attempt=task.attempt,
-                secret=self._secrets[task.task],
-                permanent=True,
-                code="no-video",
-                reason_ko="영상이 없습니다.",
-                reason_en="There is no video in it.",
-            ),
-        )
-
-    def heartbeat(self, task: ClaimedTask, percent: float) -> None:
-        """Report progress; LeaseLost when the task was cancelled."""
-        request = HeartbeatRequest(
-            attempt=task.attempt, secret=self._secrets[task.task], progress=Progress(percent=percent)
-        )
-        self._ledger.heartbeat(task.task, request)
+    def refuse(self, task: ClaimedTask) -> None:
+        """Fail one claimed task for good: there is no video."""
+        self.fail(task, "no-video", "영상이 없습니다.", "There is no video in it.")
 
     def encode(self, plan: PlanResult) -> None:
         """Do the whole job."""

@@ -6,6 +6,7 @@ from academy_api.lectures.api import router as lectures
 from academy_api.ninja_api import make_api
 from academy_api.playback.api import router as playback
 from academy_api.questions.api import router as questions
+from academy_api.questions.scan_api import router as scans
 from academy_api.tracks.api import router as tracks
 
 api = make_api("Academy", "api", docs=True)
@@ -15,3 +16,4 @@ api.add_router("/v1/lectures", playback)
 api.add_router("/v1/lectures", tracks)
 api.add_router("/v1/exams", exams)
 api.add_router("/v1/questions", questions)
+api.add_router("/v1/questions/scans", scans)

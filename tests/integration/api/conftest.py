@@ -1,10 +1,12 @@
 """Fixtures of the API's tests."""
 
 import pytest
-from api_support import World, make_member
+from api_support import Api, World, make_member, signed_in
 
+from academy_api import buckets
 from academy_api.accounts.access import Role
 from academy_api.accounts.models import Academy
+from academy_core.store_fake import FakeStore
 
 
 @pytest.fixture
@@ -19,3 +21,17 @@ def world(db: None) -> World:  # noqa: ARG001 - a fixture asks for another by na
         other=other,
         other_director=make_member(other, Role.DIRECTOR, "other-director"),
     )
+
+
+@pytest.fixture
+def teacher(world: World) -> Api:
+    """The teacher's browser."""
+    return signed_in(world.teacher)
+
+
+@pytest.fixture
+def ai(monkeypatch: pytest.MonkeyPatch) -> FakeStore:
+    """The AI bucket, in memory."""
+    bucket = FakeStore("ai")
+    monkeypatch.setattr(buckets, "ai", lambda: bucket)
+    return bucket

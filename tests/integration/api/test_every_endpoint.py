@@ -19,7 +19,7 @@ from academy_api.api import api
 from academy_api.exams.models import Batch, Exam, Reading, Sheet, Template
 from academy_api.lectures.models import Lecture
 from academy_api.questions import service as questions
-from academy_api.questions.models import Comparison, Question
+from academy_api.questions.models import Comparison, Question, Scan
 
 
 class Answers(NamedTuple):
@@ -99,6 +99,12 @@ EXPECTED: dict[str, Answers] = {
     "POST /api/v1/questions/comparisons": Answers(401, 429, 403),
     "GET /api/v1/questions/comparisons": Answers(401, 200, 403),
     "GET /api/v1/questions/comparisons/{comparison}": Answers(401, 404, 403),
+    "POST /api/v1/questions/scans": Answers(401, 422, 403),
+    "GET /api/v1/questions/scans": Answers(401, 200, 403),
+    "GET /api/v1/questions/scans/{scan}": Answers(401, 404, 403),
+    "POST /api/v1/questions/scans/{scan}/read": Answers(401, 404, 403),
+    "POST /api/v1/questions/scans/{scan}/cancel": Answers(401, 404, 403),
+    "DELETE /api/v1/questions/scans/{scan}": Answers(401, 404, 403),
     "GET /api/v1/questions/{question}": Answers(401, 404, 403),
     "PATCH /api/v1/questions/{question}": Answers(401, 404, 403),
     "DELETE /api/v1/questions/{question}": Answers(401, 404, 403),
@@ -138,9 +144,11 @@ def ids(world: World) -> dict[str, str]:
     reading = Reading.objects.create(sheet=sheet, page=1, open_columns=0, **read, **owned)
     question = Question.objects.create(text="질문", grams=[], **owned)
     comparison = Comparison.objects.create(**owned)
+    scan = Scan.objects.create(title="기출", files=[], **owned)
     return {
         "question": str(question.pk),
         "comparison": str(comparison.pk),
+        "scan": str(scan.pk),
         "template": str(template.pk),
         "exam": str(exam.pk),
         "batch": str(batch.pk),

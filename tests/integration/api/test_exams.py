@@ -9,35 +9,23 @@ import cv2
 import omr_made
 import openpyxl
 import pytest
-from api_support import Api, World, signed_in
+from api_support import Api, World
 from django.db import IntegrityError
 from django.utils import timezone
 from exam_support import EXAMS, JPEG, KEY, TEMPLATE, Grader, announced, grade, made_exam, ok, read, refused, upload
 
-from academy_ai.kinds.omr_grade.run import run
+from academy_ai.kind import AiKind
+from academy_ai.kinds.omr_grade import spec
 from academy_api.accounts.models import AuditEntry
-from academy_api.exams import duties, graves, service, store
+from academy_api.exams import duties, graves, service, uploads
 from academy_api.exams.models import Batch, Exam, Grave, Sheet, Template
 from academy_core.errors import StoreUnavailable
 from academy_core.store_fake import FakeStore
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> FakeStore:
-    """The AI bucket, in memory."""
-    made = FakeStore()
-    monkeypatch.setattr(store, "ai", lambda: made)
-    return made
-
-
-@pytest.fixture
-def teacher(world: World) -> Api:
-    return signed_in(world.teacher)
-
-
-@pytest.fixture
-def grader(bucket: FakeStore) -> Grader:
-    return Grader(bucket)
+def grader(ai: FakeStore) -> Grader:
+    return Grader(ai)
 
 
 def submitted(api: Api, bucket: FakeStore, exam: str, *files: dict[str, Any]) -> Any:
@@ -83,7 +71,7 @@ def test_a_photographed_sheet_goes_from_upload_to_marks(teacher: Api, grader: Gr
     batch = announced(teacher, exam, {**JPEG, "size": len(data)})
     upload(grader.bucket, batch["files"][0]["id"], data)
     grade(teacher, batch["id"])
-    grader.run(grader.claim(), run)
+    grader.work(AiKind(spec.KIND, spec.__package__), grader.bucket)
     duties.fetch_readings()
     (page,) = results_of(teacher, exam)
     assert page["answers"] == made.truth
@@ -177,7 +165,7 @@ def test_grading_twice_grades_once(teacher: Api, grader: Grader) -> None:
 def test_one_bad_file_fails_alone_and_may_be_graded_again(teacher: Api, grader: Grader) -> None:
     exam = made_exam(teacher)
     batch = submitted(teacher, grader.bucket, exam, JPEG, JPEG)
-    grader.fail(grader.claim())
+    grader.refuse(grader.claim())
     grader.finish(grader.claim(), read({"q1": "A", "q2": "B", "q3": "C"}))
     duties.fetch_readings()
     files = ok(teacher.call("GET", f"{EXAMS}/batches/{batch['id']}"))["files"]
@@ -196,12 +184,12 @@ def test_a_file_of_another_size_is_refused_and_the_others_go_on(teacher: Api, gr
     assert (files[0]["state"], files[0]["reason"]["code"]) == ("failed", "sheet-size-differs")
 
 
-def test_the_days_allowance_is_the_academys(teacher: Api, bucket: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_days_allowance_is_the_academys(teacher: Api, ai: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "config", service.config.model_copy(update={"AI_DAILY_LITE": 2}))
     exam = made_exam(teacher)
-    submitted(teacher, bucket, exam, JPEG, JPEG)
+    submitted(teacher, ai, exam, JPEG, JPEG)
     batch = announced(teacher, exam)
-    upload(bucket, batch["files"][0]["id"])
+    upload(ai, batch["files"][0]["id"])
     answer = teacher.call("POST", f"{EXAMS}/batches/{batch['id']}/grade", {})
     refused(answer, 429, "daily-allowance-lite")
     assert 0 < int(answer["Retry-After"]) <= 24 * 3600
@@ -263,13 +251,13 @@ def test_deleting_an_exam_ends_its_jobs_and_leaves_no_file(teacher: Api, grader:
     assert AuditEntry.objects.filter(action="exam.delete", target=exam).exists()
 
 
-def test_a_template_in_use_stays(teacher: Api, bucket: FakeStore) -> None:
+def test_a_template_in_use_stays(teacher: Api, ai: FakeStore) -> None:
     exam = made_exam(teacher)
     template = Template.objects.get()
     refused(teacher.call("DELETE", f"{EXAMS}/templates/{template.pk}"), 409, "template-in-use")
     ok(teacher.call("DELETE", f"{EXAMS}/{exam}"), 204)
     ok(teacher.call("DELETE", f"{EXAMS}/templates/{template.pk}"), 204)
-    assert bucket.objects == {}
+    assert ai.objects == {}
 
 
 # -- exports ----------------------------------------------------------------------------------------------------------
@@ -319,9 +307,9 @@ def test_what_is_not_known_is_empty_in_an_export(teacher: Api, grader: Grader) -
         ("/templates", {"title": "t", "definition": {**TEMPLATE, "note": ["\0"]}}, "unstorable-character"),
     ],
 )
-def test_bad_templates_are_refused(teacher: Api, bucket: FakeStore, path: str, body: dict[str, Any], code: str) -> None:
+def test_bad_templates_are_refused(teacher: Api, ai: FakeStore, path: str, body: dict[str, Any], code: str) -> None:
     refused(teacher.call("POST", EXAMS + path, body), 422, code)
-    assert bucket.objects == {}
+    assert ai.objects == {}
 
 
 def test_a_key_that_does_not_fit_the_template_is_refused(teacher: Api) -> None:
@@ -335,7 +323,7 @@ def test_a_key_that_does_not_fit_the_template_is_refused(teacher: Api) -> None:
     ("file", "code"),
     [
         ({**JPEG, "content_type": "video/mp4"}, "sheet-type"),
-        ({**JPEG, "size": service.MAX_SHEET_BYTES + 1}, "sheet-too-large"),
+        ({**JPEG, "size": uploads.MAX_BYTES + 1}, "sheet-too-large"),
         ({**JPEG, "size": 0}, "invalid-request"),
     ],
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from api_support import Api, World, signed_in
+from api_support import Api
 from support import S3Handle
 
 from academy_api.lectures import graves, store, uploads
@@ -25,11 +25,6 @@ def video(s3: S3Handle, bucket: str, monkeypatch: pytest.MonkeyPatch) -> R2Store
     made = R2Store(config, bucket)
     monkeypatch.setattr(store, "video", lambda: made)
     return made
-
-
-@pytest.fixture
-def teacher(world: World) -> Api:
-    return signed_in(world.teacher)
 
 
 def _ok(answer: Any, status: int = 200) -> Any:

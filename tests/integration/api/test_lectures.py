@@ -64,11 +64,6 @@ def cdn(monkeypatch: pytest.MonkeyPatch) -> RecordingCdn:
 
 
 @pytest.fixture
-def teacher(world: World) -> Api:
-    return signed_in(world.teacher)
-
-
-@pytest.fixture
 def student(world: World) -> Api:
     return signed_in(world.student)
 
@@ -795,7 +790,7 @@ def test_a_failure_has_its_reason_and_a_retry_goes_on(
     lecture = str(publication.lecture_id)
     complete(0)
     relay.turn()
-    worker.fail(worker.chunks[1])
+    worker.refuse(worker.chunks[1])
     shown = detail(teacher, lecture)
     assert shown["state"] == "failed"
     assert shown["publication"]["reason"] == {

@@ -1,43 +1,27 @@
 """The question bank over HTTP, on real Postgres; comparisons with the kind's own code."""
 
 import random
-import tempfile
-from pathlib import Path
-from secrets import token_urlsafe
 from typing import Any
 
 import pytest
 import question_made
 from api_support import Api, World, signed_in
+from claiming import ClaimingWorker
 from exam_support import ok, refused
 
-from academy_ai.kinds.question_similar.run import run
-from academy_ai.kinds.question_similar.spec import KIND, QuestionSimilarInput
-from academy_api.exams import graves, store
-from academy_api.ledger.leases import PostgresLedger
+from academy_ai.kind import AiKind
+from academy_ai.kinds.question_similar import spec
+from academy_ai.kinds.question_similar.spec import KIND
+from academy_api.exams import graves
 from academy_api.questions import search, service
 from academy_api.questions.models import Gram, Question, gram_key
 from academy_core.kinds import Queue, WorkerClass
-from academy_core.ledger import Accepts, ClaimRequest, CompleteRequest
 from academy_core.store_fake import FakeStore
 
 QUESTIONS = "/api/v1/questions"
 PLAIN = "민수이는 한 변의 길이가 12cm이고 높이가 7cm인 삼각형을 그렸다. 이 삼각형의 넓이를 구하시오."
 SPACED = "민수이는 한변의 길이가 12 cm이고, 높이가 7 cm인 삼각형을 그렸다. 이 삼각형의 넓이를 구하시오!"
 OTHER = "조선 시대 대동법의 실시가 상공업에 미친 영향을 서술하시오."
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> FakeStore:
-    """The AI bucket, in memory."""
-    made = FakeStore()
-    monkeypatch.setattr(store, "ai", lambda: made)
-    return made
-
-
-@pytest.fixture
-def teacher(world: World) -> Api:
-    return signed_in(world.teacher)
 
 
 def add(api: Api, *texts: str) -> list[str]:
@@ -109,50 +93,36 @@ def test_questions_asked_otherwise_are_found(world: World) -> None:
 # -- comparisons ------------------------------------------------------------------------------------------------------
 
 
-def compared(bucket: FakeStore) -> None:
+def compared(ai: FakeStore) -> None:
     """What a basic worker does with the task."""
-    ledger, secret = PostgresLedger(WorkerClass.AI_CPU), token_urlsafe(32)
-    accepts = Accepts(kinds={KIND.name: (KIND.version,)})
-    task = ledger.claim(ClaimRequest(queue=Queue.AI_BASIC, accepts=accepts, worker="test", secret=secret)).task
-    assert task is not None
-    given = QuestionSimilarInput.model_validate(task.input)
-    with tempfile.TemporaryDirectory() as scratch:
-        source, out = Path(scratch) / "bank", Path(scratch) / "out"
-        out.mkdir()
-        source.write_bytes(bucket.get(given.bank))
-        result = run(given, {given.bank: source}, out, lambda _share: None)
-        for path in out.iterdir():
-            bucket.put(task.output_prefix + path.name, path.read_bytes(), content_type="application/json")
-    ledger.complete(
-        task.task, CompleteRequest(attempt=task.attempt, secret=secret, result=result.model_dump(mode="json"))
-    )
+    ClaimingWorker(WorkerClass.AI_CPU, Queue.AI_BASIC, KIND).work(AiKind(KIND, spec.__package__), ai)
 
 
-def test_a_bank_is_compared_with_itself(teacher: Api, bucket: FakeStore) -> None:
+def test_a_bank_is_compared_with_itself(teacher: Api, ai: FakeStore) -> None:
     first, second, _ = add(teacher, PLAIN, SPACED, OTHER)
     comparison = ok(teacher.call("POST", f"{QUESTIONS}/comparisons"), 201)
     assert (comparison["state"], comparison["duplicates"]) == ("running", None)
     refused(teacher.call("POST", f"{QUESTIONS}/comparisons"), 409, "comparison-running")
-    compared(bucket)
+    compared(ai)
     done = ok(teacher.call("GET", f"{QUESTIONS}/comparisons/{comparison['id']}"))
     assert (done["state"], done["questions"], done["duplicates"]) == ("done", 3, 1)
     (group,) = done["groups"]
     assert sorted(group["ids"]) == sorted([first, second])
 
 
-def test_a_new_comparison_replaces_the_last(teacher: Api, bucket: FakeStore) -> None:
+def test_a_new_comparison_replaces_the_last(teacher: Api, ai: FakeStore) -> None:
     add(teacher, PLAIN, SPACED)
     first = ok(teacher.call("POST", f"{QUESTIONS}/comparisons"), 201)["id"]
-    compared(bucket)
+    compared(ai)
     second = ok(teacher.call("POST", f"{QUESTIONS}/comparisons"), 201)["id"]
     items = ok(teacher.call("GET", f"{QUESTIONS}/comparisons"))["items"]
     assert [each["id"] for each in items] == [second]
     graves.sweep()
-    assert {key.split("/")[1] for key in bucket.objects} == {second} != {first}
+    assert {key.split("/")[1] for key in ai.objects} == {second} != {first}
 
 
-def test_the_days_allowance_is_the_academys(teacher: Api, bucket: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_days_allowance_is_the_academys(teacher: Api, ai: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "config", service.config.model_copy(update={"AI_DAILY_BASIC": 0}))
     add(teacher, PLAIN)
     refused(teacher.call("POST", f"{QUESTIONS}/comparisons"), 429, "daily-allowance-basic")
-    assert bucket.objects == {}
+    assert ai.objects == {}

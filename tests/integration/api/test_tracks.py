@@ -1,27 +1,26 @@
 """Subtitles and chapters over HTTP, on real Postgres and the real ledger, with made-up workers and stores in memory."""
 
 from datetime import timedelta
-from secrets import token_urlsafe
 from typing import Any
 
 import m3u8
 import pytest
 from api_support import Api, World, signed_in
+from claiming import ClaimingWorker
 from django.utils import timezone
 from lecture_support import plan_of, published_of
 
 from academy_ai.kinds.lecture_slides.spec import KIND as SLIDES
 from academy_ai.kinds.lecture_slides.spec import Chapter, LectureSlidesResult
 from academy_ai.kinds.lecture_transcribe import spec
-from academy_api.lectures import playlists
+from academy_api.lectures import playlists, store
 from academy_api.lectures.models import Lecture, Publication
 from academy_api.lectures.models import State as PublicationState
-from academy_api.ledger.leases import PostgresLedger
-from academy_api.tracks import duties, store
+from academy_api.tracks import duties
 from academy_api.tracks.models import Analysis, State, Track
 from academy_core.errors import PreconditionFailed
-from academy_core.kinds import Payload, Queue, TaskKind, WorkerClass
-from academy_core.ledger import Accepts, ClaimedTask, ClaimRequest, CompleteRequest, FailRequest, NewTask
+from academy_core.kinds import Payload, Queue, WorkerClass
+from academy_core.ledger import ClaimedTask, NewTask
 from academy_core.store_fake import FakeStore
 
 PLAN = plan_of([2, 4])
@@ -34,18 +33,6 @@ def video(monkeypatch: pytest.MonkeyPatch) -> FakeStore:
     bucket = FakeStore()
     monkeypatch.setattr(store, "video", lambda: bucket)
     return bucket
-
-
-@pytest.fixture
-def ai(monkeypatch: pytest.MonkeyPatch) -> FakeStore:
-    bucket = FakeStore("ai")
-    monkeypatch.setattr(store, "ai", lambda: bucket)
-    return bucket
-
-
-@pytest.fixture
-def teacher(world: World) -> Api:
-    return signed_in(world.teacher)
 
 
 @pytest.fixture
@@ -70,34 +57,14 @@ def ready(world: World, video: FakeStore, *, audio: bool = True) -> Publication:
     return made
 
 
-class Worker:
-    """An AI worker that claims through the real ledger and answers with made-up results."""
+class Worker(ClaimingWorker):
+    """An AI worker that answers with made-up results."""
 
-    def __init__(self, of: WorkerClass, queue: Queue, *kinds: TaskKind) -> None:
-        self._ledger = PostgresLedger(of)
-        self._queue, self._kinds = queue, {kind.name: (kind.version,) for kind in kinds}
-        self.secret = ""
-
-    def claim(self) -> ClaimedTask | None:
-        self.secret = token_urlsafe(32)
-        request = ClaimRequest(queue=self._queue, accepts=Accepts(kinds=self._kinds), worker="test", secret=self.secret)
-        return self._ledger.claim(request).task
-
-    def complete(self, result: Payload, children: tuple[NewTask, ...] = (), then: NewTask | None = None) -> ClaimedTask:
+    def answer(self, result: Payload, children: tuple[NewTask, ...] = (), then: NewTask | None = None) -> ClaimedTask:
+        """Claim a task and complete it."""
         task = self.claim()
-        assert task is not None, "nothing to claim"
-        dumped = result.model_dump(mode="json")
-        self._ledger.complete(
-            task.task,
-            CompleteRequest(attempt=task.attempt, secret=self.secret, result=dumped, children=children, then=then),
-        )
+        self.complete(task, result, children, then)
         return task
-
-    def fail(self) -> None:
-        task = self.claim()
-        assert task is not None
-        reason = {"code": "no-sound", "reason_ko": "소리가 없습니다.", "reason_en": "There is no sound."}
-        self._ledger.fail(task.task, FailRequest(attempt=task.attempt, secret=self.secret, permanent=True, **reason))
 
 
 @pytest.fixture
@@ -117,12 +84,12 @@ def transcribe(premium: Worker, ai: FakeStore, *languages: spec.Language, words:
     part = spec.PartInput(
         number=0, sound="s.flac", start=0, windows=((0.0, 9.0),), language=languages[0], translate=translate
     )
-    task = premium.complete(
+    task = premium.answer(
         spec.LectureTranscribeResult(parts=("s.flac",), **facts),
         (NewTask.of(spec.PART, part),),
         NewTask.of(spec.JOIN, spec.JoinInput(translate=translate, **facts)),
     )
-    premium.complete(spec.PartResult(words="words-000.json", unsure=0))
+    premium.answer(spec.PartResult(words="words-000.json", unsure=0))
     tracks = tuple(
         spec.Track(
             language=language,
@@ -137,7 +104,7 @@ def transcribe(premium: Worker, ai: FakeStore, *languages: spec.Language, words:
     for track in tracks:
         text = VTT.format(f"{words} {track.language}")
         ai.put(task.output_prefix + track.vtt, text.encode(), content_type="text/vtt")
-    premium.complete(spec.JoinResult(tracks=tracks, unsure=0, **facts))
+    premium.answer(spec.JoinResult(tracks=tracks, unsure=0, **facts))
     return task
 
 
@@ -200,7 +167,7 @@ def test_slides_become_chapters_with_pictures(
         Chapter(start=0, end=12.5, thumbnail="slide-001.jpg"),
         Chapter(start=12.5, end=36, thumbnail="slide-002.jpg"),
     )
-    task = lite.complete(LectureSlidesResult(chapters=chapters))
+    task = lite.answer(LectureSlidesResult(chapters=chapters))
     assert task.input == {"video": publication.output_prefix + "720p.m3u8"}  # of the made rates the lowest
     text = "WEBVTT\n\n00:00:00.000 --> 00:00:12.500\nSlide 1\n\n00:00:12.500 --> 00:00:36.000\nSlide 2\n"
     ai.put(task.output_prefix + "chapters.vtt", text.encode(), content_type="text/vtt")
@@ -268,7 +235,7 @@ def test_asking_twice_is_one_analysis_and_asking_again_sweeps_the_old_one(
     for _ in range(2):
         ok(teacher.call("POST", at(publication, "transcription"), {}), 202)
     old = transcribe(premium, ai, "ko")
-    assert premium.claim() is None
+    assert premium.try_claim() is None
     turn()
     ok(teacher.call("POST", at(publication, "transcription"), {}), 202)
     assert Analysis.objects.count() == 2
@@ -290,7 +257,7 @@ def test_a_deleted_publication_ends_its_analyses(teacher: Api, publication: Publ
     publication.delete()
     assert not Track.objects.exists()
     duties.sweep()
-    assert premium.claim() is None
+    assert premium.try_claim() is None
     turn()  # finds nothing to do
 
 
@@ -298,7 +265,7 @@ def test_a_failure_says_why_and_a_lost_file_is_one(
     teacher: Api, publication: Publication, ai: FakeStore, premium: Worker
 ) -> None:
     ok(teacher.call("POST", at(publication, "transcription"), {}), 202)
-    premium.fail()
+    premium.fail(premium.claim(), "no-sound", "소리가 없습니다.", "There is no sound.")
     (analysis,) = ok(teacher.call("GET", at(publication, "tracks")))["analyses"]
     assert (analysis["state"], analysis["reason"]["ko"]) == ("failed", "소리가 없습니다.")
     ok(teacher.call("POST", at(publication, "transcription"), {}), 202)
@@ -314,7 +281,7 @@ def test_an_analysis_can_be_cancelled(teacher: Api, publication: Publication, pr
         ok(teacher.call("POST", at(publication, what), {}), 202)
         ok(teacher.call("DELETE", at(publication, what)), 204)
         ok(teacher.call("DELETE", at(publication, what)), 204)
-    assert premium.claim() is lite.claim() is None
+    assert premium.try_claim() is lite.try_claim() is None
     states = {each["state"] for each in ok(teacher.call("GET", at(publication, "tracks")))["analyses"]}
     assert states == {"cancelled"}
 

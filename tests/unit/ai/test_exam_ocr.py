@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import cv2
@@ -11,22 +9,15 @@ import exam_made
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from tesseract_support import fonts, reads, tesseract
 
-from academy_ai import circled, glyphs, tesseract
+from academy_ai import circled, glyphs
+from academy_ai import tesseract as program
 from academy_ai.kinds.exam_ocr.read import chosen
 from academy_ai.kinds.exam_ocr.run import run
 from academy_ai.kinds.exam_ocr.spec import ExamOcrInput, PictureRead
 from academy_ai.tesseract import Word
 from academy_core.errors import Retryable
-
-
-def _languages() -> str:
-    program = shutil.which("tesseract")
-    return "" if program is None else subprocess.check_output([program, "--list-langs"], text=True)
-
-
-fonts = pytest.mark.skipif(bool(exam_made.MISSING), reason="Korean fonts absent (fonts-nanum, fonts-noto-cjk)")
-reads = pytest.mark.skipif("kor" not in _languages(), reason="tesseract-ocr, tesseract-ocr-kor absent")
 
 
 def picture(lines: list[str], *, size: int = 32) -> exam_made.Picture:
@@ -40,7 +31,6 @@ def hangul(text: str) -> str:
     return "".join(re.findall("[가-힣]", text))
 
 
-@fonts
 @reads
 def test_a_question_is_read_with_its_choices(tmp_path: Path) -> None:
     lines = [
@@ -62,7 +52,6 @@ def test_a_question_is_read_with_its_choices(tmp_path: Path) -> None:
     assert (refused.refused, result.refused) == ("picture-unreadable", 1)
 
 
-@fonts
 @reads
 def test_a_fraction_stays_a_picture_and_marks_its_place(tmp_path: Path) -> None:
     sheet = Image.fromarray(picture(["3. 다음 식의 값을 구하시오.", "", "", "① 12   ② 48   ③ 35"]))
@@ -116,8 +105,8 @@ def test_english_words_are_taken_where_they_are_surer(own: Word, other: Word, te
     assert chosen(own, [other]).text == text
 
 
-@reads
+@tesseract
 def test_a_failing_tesseract_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tesseract, "SECONDS", 0.001)
+    monkeypatch.setattr(program, "SECONDS", 0.001)
     with pytest.raises(Retryable, match="tesseract"):
-        tesseract.words(np.full((800, 800), 255, np.uint8), "kor", mode=6)
+        program.words(np.full((800, 800), 255, np.uint8), "kor", mode=6)

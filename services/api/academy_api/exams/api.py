@@ -14,7 +14,7 @@ from academy_api.accounts import audit
 from academy_api.accounts.access import Scope
 from academy_api.accounts.auth import Request, get, require, scoped
 from academy_api.accounts.idempotency import idempotent
-from academy_api.exams import export, graves, results, service, store
+from academy_api.exams import export, graves, results, service, uploads
 from academy_api.exams.models import Batch, Exam, Policy, Reading, Sheet, State, Template
 from academy_api.exams.schemas import (
     BatchDetail,
@@ -28,7 +28,6 @@ from academy_api.exams.schemas import (
     GradedOut,
     GradeIn,
     MarksOut,
-    ReasonOut,
     ResultOut,
     SheetDetail,
     SheetOut,
@@ -38,6 +37,7 @@ from academy_api.exams.schemas import (
 )
 from academy_api.ledger import jobs
 from academy_api.paging import Page, PageQuery, page
+from academy_api.schemas import ReasonOut
 from academy_core.errors import Permanent, Reason
 
 router = Router(tags=["exams"])
@@ -188,7 +188,7 @@ def _counts(sheets: QuerySet[Sheet]) -> dict[State, int]:
 def announce(request: Request, exam: UUID, body: BatchIn) -> Status[BatchDetail]:
     """Announce the files of a batch. Then PUT each to its `upload_url`, and have the batch graded."""
     found = get(Exam, request.auth, exam)
-    files = [service.Announced(file.file_name, file.size, file.content_type) for file in body.files]
+    files = [uploads.Announced(file.file_name, file.size, file.content_type) for file in body.files]
     return Status(201, _batch_detail(service.announce(found, request.auth.membership, files)))
 
 
@@ -267,7 +267,7 @@ def _sheet(sheet: Sheet, urls: Mapping[UUID, str]) -> SheetOut:
         file_name=sheet.file_name,
         state=State(sheet.state),
         upload_url=urls.get(sheet.pk),
-        reason=_reason(sheet.reason_code, sheet.reason_ko, sheet.reason_en),
+        reason=ReasonOut.of(sheet.reason_code, sheet.reason_ko, sheet.reason_en),
     )
 
 
@@ -279,10 +279,6 @@ def _sheet_detail(sheet: Sheet) -> SheetDetail:
         pages=sheet.readings.count(),
         percent=stages[0].percent if stages else None,
     )
-
-
-def _reason(code: str, ko: str, en: str) -> ReasonOut | None:
-    return ReasonOut(code=code, ko=ko, en=en) if code else None
 
 
 # -- results ----------------------------------------------------------------------------------------------------------
@@ -369,18 +365,17 @@ def _row(reading: Reading, exam: Exam) -> export.Row:
 def _result(reading: Reading, exam: Exam) -> ResultOut:
     now = _of_page(reading, exam)
     key = reading.sheet.output_prefix + reading.picture
-    seconds = int(graves.URL_LIFE.total_seconds())
     return ResultOut(
         id=reading.pk,
         sheet=reading.sheet_id,
         file_name=reading.sheet.file_name,
         page=reading.page,
-        refused=_reason(reading.refused_code, reading.refused_ko, reading.refused_en),
+        refused=ReasonOut.of(reading.refused_code, reading.refused_ko, reading.refused_en),
         read=reading.answers,
         confidence=reading.confidence,
         corrections=_corrections(reading),
         answers=dict(now.answers),
         unsure=[*now.unsure, *now.unknown],
         marks=None if now.marks is None else MarksOut(**now.marks.model_dump()),
-        picture_url=store.ai().presign_get(key, seconds) if reading.picture else None,
+        picture_url=uploads.get_url(key) if reading.picture else None,
     )

@@ -8,7 +8,8 @@ from django.db import transaction
 from pydantic import TypeAdapter, ValidationError
 
 from academy_ai.kinds.omr_grade.spec import OmrGradeResult, SheetRead
-from academy_api.exams import graves, hooks, results, service, store
+from academy_api import buckets
+from academy_api.exams import graves, hooks, results, service
 from academy_api.exams.models import Reading, Sheet, State
 from academy_api.relay import Duty
 from academy_core.errors import NotFound, Reason
@@ -35,7 +36,7 @@ def fetch_readings() -> None:
     """Relay duty: put the readings of sheets whose job has succeeded into the database."""
     waiting = Sheet.objects.filter(state=State.GRADING, result__isnull=False).order_by("pk")
     for sheet in waiting[:_AT_ONCE]:
-        _fetch(store.ai(), sheet)
+        _fetch(buckets.ai(), sheet)
 
 
 def _fetch(bucket: ObjectStore, sheet: Sheet) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from academy_api.exams import store
+from academy_api import buckets
 from academy_api.exams.models import Grave
 
 SWEEP_SECONDS = 5.0
@@ -30,7 +30,7 @@ def sweep() -> None:
     grave = Grave.objects.filter(due_at__lte=timezone.now()).order_by("due_at").first()
     if grave is None:
         return
-    bucket = store.ai()
+    bucket = buckets.ai()
     keys = [info.key for info in itertools.islice(bucket.list(grave.prefix), _PAGE)]
     bucket.delete_many(keys)
     if len(keys) == _PAGE:

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from ninja import Schema
-from pydantic import Base64Bytes, ConfigDict, Field, StringConstraints
+from pydantic import Base64Bytes, Field, StringConstraints
 
 from academy_ai.kinds.omr_grade.spec import MAX_FILES
 from academy_api.exams.models import Policy, State
+from academy_api.schemas import In, ReasonOut
 
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Marker = Annotated[Base64Bytes, Field(max_length=400_000, description="Its picture, base64.")]
@@ -16,11 +17,7 @@ Value = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 Json = dict[str, Any]
 
 
-class _In(Schema):
-    model_config = ConfigDict(extra="forbid")
-
-
-class TemplateIn(_In):
+class TemplateIn(In):
     """A new answer sheet."""
 
     title: Title
@@ -44,7 +41,7 @@ class TemplateDetail(TemplateOut):
     has_marker: bool
 
 
-class ExamIn(_In):
+class ExamIn(In):
     """A new exam."""
 
     title: Title
@@ -54,7 +51,7 @@ class ExamIn(_In):
     blanks: Policy = Field(Policy.KEEP, description="No mark in a field: keep it blank, or leave it to a person.")
 
 
-class ExamPatch(_In):
+class ExamPatch(In):
     """What may change later. A new key marks every sheet anew at once."""
 
     title: Title | None = None
@@ -83,7 +80,7 @@ class ExamDetail(ExamOut):
     to_review: int = Field(description="Pages with something that a person has to look at.")
 
 
-class FileIn(_In):
+class FileIn(In):
     """A file that is going to be uploaded: a picture of one sheet, or a PDF with a sheet a page."""
 
     file_name: Annotated[str, StringConstraints(min_length=1, max_length=255)]
@@ -91,24 +88,16 @@ class FileIn(_In):
     content_type: Annotated[str, StringConstraints(min_length=1, max_length=100, to_lower=True)]
 
 
-class BatchIn(_In):
+class BatchIn(In):
     """A new batch."""
 
     files: Annotated[list[FileIn], Field(min_length=1, max_length=MAX_FILES)]
 
 
-class GradeIn(_In):
+class GradeIn(In):
     """What is to be graded."""
 
     again: bool = Field(default=False, description="Also sheets that were graded, failed or were cancelled before.")
-
-
-class ReasonOut(Schema):
-    """Why it failed."""
-
-    code: str
-    ko: str
-    en: str
 
 
 class SheetOut(Schema):
@@ -180,7 +169,7 @@ class ResultOut(Schema):
     picture_url: str | None = Field(description="The page upright with what was read drawn on it.")
 
 
-class CorrectionsIn(_In):
+class CorrectionsIn(In):
     """A teacher's word on columns of one page. null takes an earlier one back."""
 
     corrections: Annotated[

@@ -15,34 +15,17 @@ from django.db import transaction
 
 from academy_ai.kinds.omr_grade.spec import KIND, OmrGradeInput
 from academy_ai.kinds.omr_grade.template import Sheet as Layout
+from academy_api import buckets
 from academy_api.accounts.limits import Limit
-from academy_api.exams import graves, hooks, results, store
+from academy_api.exams import graves, hooks, results, uploads
 from academy_api.exams.models import Batch, Correction, Exam, Reading, Sheet, State, Template
 from academy_api.ledger import jobs
 from academy_api.settings import config
 from academy_core.errors import Conflict, Permanent, Reason
 from academy_core.ledger import NewTask
-from academy_core.store import ObjectInfo
 
-MAX_SHEET_BYTES = 100 * 1024 * 1024
-TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp", "application/pdf"})
 ENDED = (State.GRADED, State.FAILED, State.CANCELLED)
 
-SHEET_TOO_LARGE = Reason(
-    "sheet-too-large",
-    "파일이 너무 큽니다. 한 파일은 100MB 이하여야 합니다. 여러 개로 나누어 올려 주세요.",
-    "The file is too large: at most 100 MB a file. Please split it.",
-)
-NOT_A_SHEET = Reason(
-    "sheet-type",
-    "지원하지 않는 파일 형식입니다. JPG, PNG, WebP, TIFF, BMP 사진이나 PDF를 올려 주세요.",
-    "This type of file is not supported. Please upload a JPG, PNG, WebP, TIFF or BMP picture, or a PDF.",
-)
-SIZE_DIFFERS = Reason(
-    "sheet-size-differs",
-    "올라온 파일의 크기가 처음에 알려 준 크기와 다릅니다. 파일을 다시 올려 주세요.",
-    "The uploaded file's size differs from what was announced. Please upload the file again.",
-)
 NOTHING_TO_GRADE = Reason(
     "nothing-to-grade",
     "채점할 파일이 없습니다. 파일을 모두 올린 뒤 다시 시도해 주세요.",
@@ -75,16 +58,6 @@ def allowance() -> Limit:
     return Limit("ai-lite", config.AI_DAILY_LITE, 24 * 3600, ALLOWANCE)
 
 
-@dataclass(frozen=True, slots=True)
-class Announced:
-    """A file that the client is going to upload."""
-
-    file_name: str
-    size: int
-    """Bytes."""
-    content_type: str
-
-
 def create_template(academy: UUID, title: str, definition: Mapping[str, Any], marker: bytes | None) -> Template:
     """A template that workers can read. Raises Permanent naming what is wrong with it."""
     if results.layout(definition).marker is not None and marker is None:
@@ -109,13 +82,9 @@ def check_key(template: Template, answer_key: Mapping[str, Any] | None) -> None:
         results.key_of(answer_key, results.layout(template.definition))
 
 
-def announce(exam: Exam, created_by: UUID, files: Sequence[Announced]) -> Batch:
+def announce(exam: Exam, created_by: UUID, files: Sequence[uploads.Announced]) -> Batch:
     """A batch that waits for its files. Raises Permanent when one of them cannot be a sheet."""
-    for file in files:
-        if file.content_type not in TYPES:
-            raise Permanent(file.file_name, reason=NOT_A_SHEET)
-        if file.size > MAX_SHEET_BYTES:
-            raise Permanent(file.file_name, reason=SHEET_TOO_LARGE)
+    uploads.check(files)
     with transaction.atomic():
         batch = Batch.objects.create(academy_id=exam.academy_id, exam=exam, created_by_id=created_by)
         Sheet.objects.bulk_create(
@@ -133,10 +102,9 @@ def announce(exam: Exam, created_by: UUID, files: Sequence[Announced]) -> Batch:
 
 
 def upload_urls(sheets: Sequence[Sheet]) -> dict[UUID, str]:
-    """Where to PUT the file of each sheet that waits for one. Presigning is local: no call is made."""
-    seconds = int(graves.URL_LIFE.total_seconds())
+    """Where to PUT the file of each sheet that waits for one."""
     return {
-        sheet.pk: store.ai().presign_put(sheet.source_key, seconds, content_type=sheet.content_type)
+        sheet.pk: uploads.put_url(sheet.source_key, sheet.content_type)
         for sheet in sheets
         if sheet.state == State.UPLOADING
     }
@@ -149,7 +117,7 @@ def grade(batch: Batch, request_id: str, *, again: bool = False, only: UUID | No
     """
     states = [State.UPLOADING, *(ENDED if again else ())]
     sheets = batch.sheets.filter(state__in=states, **({"pk": only} if only else {}))
-    arrived = {info.key: info for info in store.ai().list(f"{batch.prefix}sources/")}
+    arrived = uploads.arrived(f"{batch.prefix}sources/")
     there = [sheet for sheet in sheets if sheet.source_key in arrived]
     whole = [sheet.pk for sheet in there if _is_whole(sheet, arrived[sheet.source_key])]
     if not there:
@@ -162,10 +130,10 @@ def grade(batch: Batch, request_id: str, *, again: bool = False, only: UUID | No
     return 0
 
 
-def _is_whole(sheet: Sheet, info: ObjectInfo) -> bool:
-    if info.size == sheet.size:
+def _is_whole(sheet: Sheet, size: int) -> bool:
+    if size == sheet.size:
         return True
-    hooks.fail(sheet.pk, SIZE_DIFFERS)
+    hooks.fail(sheet.pk, uploads.SIZE_DIFFERS)
     return False
 
 
@@ -184,7 +152,7 @@ def _shared_files(batch: Batch) -> _Shared:
 
     def put(name: str, data: bytes, content_type: str) -> str:
         key = f"{batch.prefix}{name}-{hashlib.sha256(data).hexdigest()[:12]}"
-        store.ai().put(key, data, content_type=content_type)
+        buckets.ai().put(key, data, content_type=content_type)
         return key
 
     def as_json(name: str, value: Any) -> str:

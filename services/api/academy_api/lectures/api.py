@@ -24,12 +24,12 @@ from academy_api.lectures.schemas import (
     PartsOut,
     PartUrlOut,
     PublicationOut,
-    ReasonOut,
     ReportOut,
     StageOut,
 )
 from academy_api.ledger import jobs
 from academy_api.paging import Page, PageQuery, page
+from academy_api.schemas import ReasonOut
 from academy_core.errors import NotFound
 from academy_core.video import PublishResult
 
@@ -166,9 +166,6 @@ def _detail(request: Request, lecture: Lecture) -> LectureDetail:
 
 def _publication(publication: Publication) -> PublicationOut:
     job = jobs.progress(publication.job) if publication.job is not None else None
-    reason = None
-    if publication.reason_code:
-        reason = ReasonOut(code=publication.reason_code, ko=publication.reason_ko, en=publication.reason_en)
     return PublicationOut(
         id=publication.pk,
         state=State(publication.state),
@@ -182,7 +179,7 @@ def _publication(publication: Publication) -> PublicationOut:
             StageOut(name=stage.name, state=stage.state, done=stage.done, total=stage.total, percent=stage.percent)
             for stage in progress.stages(publication, job)
         ],
-        reason=reason,
+        reason=ReasonOut.of(publication.reason_code, publication.reason_ko, publication.reason_en),
         report=_report(publication),
     )
 

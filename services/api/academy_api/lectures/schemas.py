@@ -5,19 +5,16 @@ from typing import Annotated
 from uuid import UUID
 
 from ninja import Schema
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from academy_api.lectures.models import State
 from academy_api.lectures.progress import StageState
+from academy_api.schemas import In, ReasonOut
 
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
-class _In(Schema):
-    model_config = ConfigDict(extra="forbid")
-
-
-class FileIn(_In):
+class FileIn(In):
     """The recording that is going to be uploaded."""
 
     file_name: Annotated[str, StringConstraints(min_length=1, max_length=255)]
@@ -31,7 +28,7 @@ class LectureIn(FileIn):
     title: Title
 
 
-class PartsIn(_In):
+class PartsIn(In):
     """Which URLs are wanted."""
 
     after: Annotated[int, Field(ge=0, description="Only parts with a higher number.")] = 0
@@ -59,14 +56,6 @@ class PartsOut(Schema):
     missing: int
     urls: list[PartUrlOut] = Field(description="For the first missing parts; ask again for more, or for fresh ones.")
     expires_seconds: int
-
-
-class ReasonOut(Schema):
-    """Why it failed."""
-
-    code: str
-    ko: str
-    en: str
 
 
 class StageOut(Schema):

@@ -50,6 +50,12 @@ class JobProgress:
     stages: tuple[Stage, ...]
     """In the order in which the kinds first appeared. Empty once folded (30 days after the end)."""
 
+    @property
+    def percent(self) -> float:
+        """Mean over the tasks that are known yet, 0 to 100; 100 when none is (the job was folded)."""
+        total = sum(stage.total for stage in self.stages)
+        return sum(stage.percent * stage.total for stage in self.stages) / total if total else 100.0
+
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:

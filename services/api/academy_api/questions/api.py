@@ -4,34 +4,38 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 from ninja import Query, Router, Status
 from pydantic import TypeAdapter
 
 from academy_ai.kinds.question_similar import grams
 from academy_ai.kinds.question_similar.spec import Group, QuestionSimilarResult
-from academy_api import off_loop
+from academy_api import buckets, off_loop
 from academy_api.accounts import audit
 from academy_api.accounts.access import Scope
 from academy_api.accounts.auth import Request, get, require, scoped
 from academy_api.accounts.idempotency import idempotent
-from academy_api.exams import store
+from academy_api.exams import uploads
 from academy_api.paging import Page, PageQuery, page
 from academy_api.questions import search, service
-from academy_api.questions.models import Comparison, Question
+from academy_api.questions.models import Comparison, Question, Scan, Scanned
 from academy_api.questions.schemas import (
     AddedOut,
     ComparisonDetail,
     ComparisonOut,
+    CropOut,
     GroupOut,
     PairOut,
     QuestionIn,
     QuestionOut,
     QuestionPatch,
     QuestionsIn,
-    ReasonOut,
+    ScannedOut,
     SearchIn,
     SimilarOut,
 )
+from academy_api.schemas import ReasonOut
+from academy_core.errors import NotFound
 
 router = Router(tags=["questions"])
 
@@ -52,9 +56,16 @@ def add(request: Request, body: QuestionsIn) -> Status[AddedOut]:
 
 
 @router.get("", response=Page[QuestionOut], auth=READ)
-def index(request: Request, paging: Query[PageQuery]) -> dict[str, Any]:
-    """The bank, newest first."""
-    found = page(scoped(Question, request.auth).defer("grams"), paging, "created_at")
+def index(
+    request: Request, paging: Query[PageQuery], scan: UUID | None = None, *, review: bool = False
+) -> dict[str, Any]:
+    """The bank, newest first; the questions of one scan, or those that a person has to look at (`review`)."""
+    rows = _rows(request)
+    if scan is not None:
+        rows = rows.filter(scanned__scan=get(Scan, request.auth, scan))
+    if review:
+        rows = rows.filter(scanned__to_review=True)
+    found = page(rows, paging, "created_at")
     return found | {"items": [_question(each) for each in found["items"]]}
 
 
@@ -62,7 +73,7 @@ def index(request: Request, paging: Query[PageQuery]) -> dict[str, Any]:
 def similar(request: Request, body: SearchIn) -> list[SimilarOut]:
     """Questions like a text, the most similar first; those that are the same are marked."""
     found = search.similar(request.auth.academy, body.text, body.limit)
-    rows = scoped(Question, request.auth).defer("grams").in_bulk([one.question for one in found])
+    rows = _rows(request).in_bulk([one.question for one in found])
     return [
         SimilarOut(
             question=_question(rows[one.question]),
@@ -95,7 +106,7 @@ def comparison_detail(request: Request, comparison: UUID) -> ComparisonDetail:
     groups: list[GroupOut] = []
     if found.state == Comparison.State.DONE:
         result = QuestionSimilarResult.model_validate(found.result)
-        data = store.ai().get(f"{found.prefix}found/{result.details}")
+        data = buckets.ai().get(f"{found.prefix}found/{result.details}")
         groups = off_loop.run(lambda: _groups(data))
     return ComparisonDetail(**_comparison(found).dict(), groups=groups)
 
@@ -103,15 +114,14 @@ def comparison_detail(request: Request, comparison: UUID) -> ComparisonDetail:
 @router.get("/{uuid:question}", response=QuestionOut, auth=READ)
 def detail(request: Request, question: UUID) -> QuestionOut:
     """One question."""
-    return _question(get(Question, request.auth, question))
+    return _question(_one(request, question))
 
 
 @router.patch("/{uuid:question}", response=QuestionOut, auth=WRITE)
 def change(request: Request, question: UUID, body: QuestionPatch) -> QuestionOut:
-    """Change a question."""
-    found = get(Question, request.auth, question)
-    service.change(found, body.dict(exclude_unset=True))
-    return _question(get(Question, request.auth, question))
+    """Change a question, or say by an empty body that it is right as it was read."""
+    service.change(_one(request, question), body.dict(exclude_unset=True))
+    return _question(_one(request, question))
 
 
 @router.delete("/{uuid:question}", response={204: None}, auth=WRITE)
@@ -124,11 +134,23 @@ def delete(request: Request, question: UUID) -> Status[None]:
     return Status(204, None)
 
 
+def _rows(request: Request) -> QuerySet[Question]:
+    return scoped(Question, request.auth).defer("grams").select_related("scanned")
+
+
+def _one(request: Request, question: UUID) -> Question:
+    found = _rows(request).filter(pk=question).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
 def _made(request: Request, given: QuestionIn) -> Question:
     return Question(
         academy_id=request.auth.academy,
         text=given.text,
         choices=given.choices,
+        passage=given.passage,
         answer=given.answer,
         source=given.source,
         created_by_id=request.auth.membership,
@@ -140,24 +162,34 @@ def _question(question: Question) -> QuestionOut:
         id=question.pk,
         text=question.text,
         choices=question.choices,
+        passage=question.passage,
         answer=question.answer,
         source=question.source,
         created_at=question.created_at,
+        scanned=_scanned(question.scanned) if hasattr(question, "scanned") else None,
+    )
+
+
+def _scanned(scanned: Scanned) -> ScannedOut:
+    return ScannedOut(
+        scan=scanned.scan_id,
+        number=scanned.number,
+        confidence=scanned.confidence,
+        doubts=scanned.doubts,
+        to_review=scanned.to_review,
+        crops=[CropOut(what=c["what"], sign=c["sign"], url=uploads.get_url(c["key"])) for c in scanned.crops],
     )
 
 
 def _comparison(comparison: Comparison) -> ComparisonOut:
     result = None if comparison.result is None else QuestionSimilarResult.model_validate(comparison.result)
-    reason = None
-    if comparison.reason_code:
-        reason = ReasonOut(code=comparison.reason_code, ko=comparison.reason_ko, en=comparison.reason_en)
     return ComparisonOut(
         id=comparison.pk,
         state=Comparison.State(comparison.state),
         created_at=comparison.created_at,
         questions=None if result is None else result.questions,
         duplicates=None if result is None else result.duplicates,
-        reason=reason,
+        reason=ReasonOut.of(comparison.reason_code, comparison.reason_ko, comparison.reason_en),
     )
 
 

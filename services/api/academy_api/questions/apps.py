@@ -1,4 +1,4 @@
-"""Django app `questions`: hands its job kind to the ledger."""
+"""Django app `questions`: hands its job kinds to the ledger and its duty to the relay."""
 
 from django.apps import AppConfig
 
@@ -10,10 +10,17 @@ class QuestionsConfig(AppConfig):
     label = "questions"
 
     def ready(self) -> None:
-        """Register what the ledger calls."""
-        from academy_ai.kinds.question_similar.spec import KIND  # noqa: PLC0415 - once all apps are loaded
+        """Register what the ledger and the relay call."""
+        from academy_ai.kinds.exam_ocr import spec as exam_ocr  # noqa: PLC0415 - once all apps are loaded
+        from academy_ai.kinds.exam_read import spec as exam_read  # noqa: PLC0415
+        from academy_ai.kinds.question_similar import spec as question_similar  # noqa: PLC0415
+        from academy_api import relay  # noqa: PLC0415
         from academy_api.ledger import registry  # noqa: PLC0415
-        from academy_api.questions import hooks  # noqa: PLC0415
+        from academy_api.questions import duties, hooks  # noqa: PLC0415
 
-        registry.register_kind(KIND)
-        registry.register_job(hooks.COMPARE)
+        for kind in (question_similar.KIND, exam_read.KIND, *exam_read.STEPS, exam_ocr.KIND):
+            registry.register_kind(kind)
+        for job in (hooks.COMPARE, hooks.READ):
+            registry.register_job(job)
+        for duty in duties.ALL:
+            relay.register_duty(duty)

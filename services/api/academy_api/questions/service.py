@@ -10,14 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from academy_ai.kinds.question_similar import grams
 from academy_ai.kinds.question_similar.spec import KIND, MAX_QUESTIONS, QuestionSimilarInput
+from academy_api import buckets
 from academy_api.accounts.limits import Limit
-from academy_api.exams import graves, store
+from academy_api.exams import graves
 from academy_api.ledger import jobs
 from academy_api.questions import hooks
-from academy_api.questions.models import Comparison, Question, gram_key
+from academy_api.questions.models import Comparison, Question, Scanned, gram_key
 from academy_api.settings import config
 from academy_core.errors import Conflict, Permanent, Reason
 from academy_core.ledger import NewTask
@@ -56,9 +58,14 @@ def allowance() -> Limit:
     return Limit("ai-basic", config.AI_DAILY_BASIC, 24 * 3600, ALLOWANCE)
 
 
+def found_keys(academy: UUID, text: str) -> list[int]:
+    """Keys of a text's grams, ascending; none for a text without a letter or digit."""
+    return sorted(gram_key(academy, gram) for gram in grams.grams(text))
+
+
 def keys_of(academy: UUID, text: str) -> list[int]:
-    """Keys of a text's grams, ascending. Raises Permanent when there is none."""
-    keys = sorted(gram_key(academy, gram) for gram in grams.grams(text))
+    """Keys of a text's grams. Raises Permanent when there is none."""
+    keys = found_keys(academy, text)
     if not keys:
         raise Permanent(reason=NO_WORDS)
     return keys
@@ -68,6 +75,11 @@ def add(academy: UUID, questions: Sequence[Question]) -> None:
     """Store questions (without their grams yet). Raises Permanent when the bank is full or one has no words."""
     for question in questions:
         question.grams = keys_of(academy, question.text)
+    enter(academy, questions)
+
+
+def enter(academy: UUID, questions: Sequence[Question]) -> None:
+    """Store questions with their grams. Raises Permanent when the bank is full."""
     with transaction.atomic():
         total = _count(academy, [question.grams for question in questions], 1)
         if total > MAX_QUESTIONS:
@@ -76,7 +88,7 @@ def add(academy: UUID, questions: Sequence[Question]) -> None:
 
 
 def change(question: Question, changes: Mapping[str, object]) -> None:
-    """Write changed fields, and the grams where the text changed."""
+    """Write changed fields, and the grams where the text changed; a person has looked at it."""
     with transaction.atomic():
         locked = Question.objects.select_for_update().get(pk=question.pk)
         for name, value in changes.items():
@@ -86,6 +98,7 @@ def change(question: Question, changes: Mapping[str, object]) -> None:
             locked.grams = keys_of(locked.academy_id, locked.text)
             _count(locked.academy_id, [locked.grams], 1)
         locked.save()
+        Scanned.objects.filter(question=locked).update(reviewed=True, to_review=False)
 
 
 def remove(question: Question) -> None:
@@ -94,6 +107,13 @@ def remove(question: Question) -> None:
     if locked is not None:
         _count(locked.academy_id, [locked.grams], -1)
         locked.delete()
+
+
+def remove_all(academy: UUID, questions: QuerySet[Question]) -> None:
+    """Take many questions of an academy out. Runs in the caller's transaction."""
+    locked = dict(questions.select_for_update(of=("self",)).values_list("pk", "grams"))
+    _count(academy, list(locked.values()), -1)
+    Question.objects.filter(pk__in=locked).delete()
 
 
 def _count(academy: UUID, held: Sequence[Sequence[int]], step: int) -> int:
@@ -119,13 +139,13 @@ def compare(academy: UUID, request_id: str) -> Comparison:
     allowance().spend(academy)
     comparison = Comparison(academy_id=academy)
     bank = f"{comparison.prefix}bank.jsonl"
-    store.ai().put_stream(bank, _lines(academy), content_type="application/jsonl")
+    buckets.ai().put_stream(bank, _lines(academy), content_type="application/jsonl")
     with transaction.atomic():
         for earlier in Comparison.objects.filter(academy_id=academy):
             graves.bury(earlier.prefix)
             earlier.delete()
         comparison.job = jobs.submit(
-            kind=hooks.JOB_KIND,
+            kind=hooks.COMPARE_JOB,
             academy=academy,
             owner_ref=comparison.pk,
             task=NewTask.of(KIND, QuestionSimilarInput(bank=bank)),

@@ -6,15 +6,15 @@ from django.http import HttpResponse
 from ninja import Router, Status
 
 from academy_ai.kinds.lecture_slides.spec import LectureSlidesResult
-from academy_api import off_loop
+from academy_api import buckets, off_loop
 from academy_api.accounts import audit
 from academy_api.accounts.access import Role, Scope
 from academy_api.accounts.auth import Request, get, require
 from academy_api.lectures.api import one
 from academy_api.lectures.models import Lecture, Publication
-from academy_api.lectures.schemas import ReasonOut
 from academy_api.ledger import jobs
-from academy_api.tracks import service, store, webvtt
+from academy_api.schemas import ReasonOut
+from academy_api.tracks import service, webvtt
 from academy_api.tracks.models import Analysis, State, Track, What
 from academy_api.tracks.schemas import (
     AnalysisOut,
@@ -156,13 +156,12 @@ def _tracks(request: Request, publication: Publication) -> TracksOut:
 
 
 def _analysis(analysis: Analysis) -> AnalysisOut:
-    stages = jobs.progress(analysis.job).stages if analysis.job is not None else ()
-    total = sum(stage.total for stage in stages)
-    percent = sum(stage.percent * stage.total for stage in stages) / total if total else 100.0
-    reason = None
-    if analysis.reason_code:
-        reason = ReasonOut(code=analysis.reason_code, ko=analysis.reason_ko, en=analysis.reason_en)
-    return AnalysisOut(what=What(analysis.what), state=State(analysis.state), percent=percent, reason=reason)
+    return AnalysisOut(
+        what=What(analysis.what),
+        state=State(analysis.state),
+        percent=100.0 if analysis.job is None else jobs.progress(analysis.job).percent,
+        reason=ReasonOut.of(analysis.reason_code, analysis.reason_ko, analysis.reason_en),
+    )
 
 
 def _track(track: Track) -> TrackOut:
@@ -193,6 +192,8 @@ def _pictures(publication: Publication) -> dict[int, str]:
         return {}
     result = LectureSlidesResult.model_validate(analysis.result)
     return {
-        round(chapter.start * 1000): store.ai().presign_get(analysis.output_prefix + chapter.thumbnail, PICTURE_SECONDS)
+        round(chapter.start * 1000): buckets.ai().presign_get(
+            analysis.output_prefix + chapter.thumbnail, PICTURE_SECONDS
+        )
         for chapter in result.chapters
     }

@@ -17,12 +17,13 @@ from academy_ai.kinds.lecture_slides.spec import KIND as SLIDES
 from academy_ai.kinds.lecture_slides.spec import LectureSlidesResult
 from academy_ai.kinds.lecture_transcribe.spec import KIND as TRANSCRIBE
 from academy_ai.kinds.lecture_transcribe.spec import STEPS, JoinResult
-from academy_api.lectures import playlists
+from academy_api import buckets
+from academy_api.lectures import playlists, store
 from academy_api.lectures.models import Publication
 from academy_api.lectures.models import State as PublicationState
 from academy_api.ledger import jobs
 from academy_api.relay import Duty
-from academy_api.tracks import hls, store, webvtt
+from academy_api.tracks import hls, webvtt
 from academy_api.tracks.models import Analysis, State, Track, What
 from academy_core.errors import NotFound, PreconditionFailed, Reason
 from academy_core.store import ObjectStore
@@ -54,7 +55,7 @@ def fetch() -> None:
     waiting = Analysis.objects.filter(state=State.RUNNING, result__isnull=False, publication__isnull=False)
     for analysis in waiting.order_by("pk")[:_AT_ONCE]:
         try:
-            found = _found(store.ai(), analysis)
+            found = _found(buckets.ai(), analysis)
         except (NotFound, webvtt.Malformed) as error:
             _log.error("tracks_lost", analysis=str(analysis.pk), error=str(error))
             Analysis.objects.filter(pk=analysis.pk).update(
@@ -176,7 +177,7 @@ def sweep() -> None:
         return
     if analysis.state == State.RUNNING and analysis.job is not None:
         jobs.cancel(analysis.job)
-    bucket = store.ai()
+    bucket = buckets.ai()
     keys = [info.key for info in itertools.islice(bucket.list(analysis.output_prefix), _PAGE)]
     bucket.delete_many(keys)
     if len(keys) == _PAGE:

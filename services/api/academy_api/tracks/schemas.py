@@ -4,27 +4,23 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from ninja import Schema
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from academy_api.lectures.schemas import ReasonOut
+from academy_api.schemas import In, ReasonOut
 from academy_api.tracks.models import State, What
 
 Language = Literal["ko", "en"]
 MAX_TEXT = 1_000_000
 
 
-class _In(Schema):
-    model_config = ConfigDict(extra="forbid")
-
-
-class TranscriptionIn(_In):
+class TranscriptionIn(In):
     """What subtitles are wanted."""
 
     language: Language | None = Field(None, description="What is spoken; found out when null.")
     translate: bool = Field(default=False, description="English subtitles as well.")
 
 
-class TextIn(_In):
+class TextIn(In):
     """A track as a person wrote it."""
 
     vtt: Annotated[str, Field(max_length=MAX_TEXT, description="WebVTT.")]

@@ -34,24 +34,27 @@ def run(task: KindInput, files: Mapping[str, Path], out: Path, report: Report) -
     assert isinstance(task, ExamOcrInput)  # noqa: S101 - the caller picks run by the input's kind
     cv2.setNumThreads(1)
     done: list[PictureRead] = []
-    for number, source in enumerate(task.pictures):
+    given = (*task.pictures, *task.cut)
+    for number, source in enumerate(given):
         try:
             for page, gray in enumerate(pictures.pages(files[source], ENOUGH), start=1):
                 if len(done) >= MAX_READ:
                     done.append(_refused(source, page, TOO_MANY))
                     break
                 straight = whitened(gray) if task.straight else paper.flat(gray)
-                done.append(_written(source, page, straight, out, len(done) + 1))
+                done.append(_written(source, page, straight, out, f"{task.part}{len(done) + 1:03}"))
         except Permanent as error:
             done.append(_refused(source, 1, error.reason))
-        report((number + 1) / len(task.pictures))
-    (out / "text.json").write_text(json.dumps([one.model_dump() for one in done], ensure_ascii=False), "utf-8")
+        report((number + 1) / len(given))
+    details = f"{task.part}text.json"
+    (out / details).write_text(json.dumps([one.model_dump() for one in done], ensure_ascii=False), "utf-8")
     shown = (one.straightened for one in done if one.straightened is not None)
     return ExamOcrResult(
         pictures=len(done),
         refused=sum(one.refused is not None for one in done),
         confidence=round(fmean([one.confidence for one in done if one.refused is None] or [0.0]), 3),
         artefacts=(*shown, *(formula.picture for one in done for formula in one.formulae)),
+        details=details,
     )
 
 
@@ -64,13 +67,13 @@ def whitened(gray: Gray) -> Gray:
     return np.asarray(cv2.bitwise_not(paper.ink(gray, paper.TEXT_RADIUS)), np.uint8)
 
 
-def _written(source: str, page: int, straight: Gray, out: Path, number: int) -> PictureRead:
+def _written(source: str, page: int, straight: Gray, out: Path, number: str) -> PictureRead:
     seen = read(straight)
-    name = f"read-{number:03}.png"
+    name = f"read-{number}.png"
     cv2.imwrite(str(out / name), straight)
     formulae = []
     for place, region in enumerate(seen.formulae, start=1):
-        cut = f"formula-{number:03}-{place}.png"
+        cut = f"formula-{number}-{place}.png"
         cv2.imwrite(str(out / cut), straight[region.y0 : region.y1, region.x0 : region.x1])
         width, height = region.x1 - region.x0, region.y1 - region.y0
         formulae.append(Formula(picture=cut, x=region.x0, y=region.y0, width=width, height=height))

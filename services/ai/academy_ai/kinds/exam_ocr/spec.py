@@ -1,9 +1,9 @@
 """exam.ocr: what goes in and what comes out. Light: the API may import it."""
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from academy_ai.kind import KindInput
 from academy_core.kinds import Payload, Queue, TaskKind, Urgency
@@ -16,14 +16,28 @@ Key = Annotated[str, Field(min_length=1, max_length=1024)]
 class ExamOcrInput(KindInput):
     """Pictures of one question each, as `exam.segment` cuts them out; or whole pages of one column."""
 
-    pictures: tuple[Key, ...] = Field(min_length=1, max_length=MAX_PICTURES)
+    pictures: tuple[Key, ...] = Field((), max_length=MAX_PICTURES)
     """Pictures and PDFs, in order."""
+    cut: tuple[str, ...] = Field((), max_length=MAX_PICTURES)
+    """Or pictures that an earlier task of the same job left."""
+    part: Annotated[str, Field(pattern=r"^[a-z0-9-]*$", max_length=16)] = ""
+    """Stands before the names of all files that are left: tasks of one job must not take each other's."""
     straight: bool = True
     """False for photos and scans as they come: the page is then cut out and straightened first."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.pictures and not self.cut:
+            raise ValueError("no picture to read")
+        return self
 
     def sources(self) -> Iterable[str]:
         """See KindInput.sources."""
         return self.pictures
+
+    def artefacts(self) -> Iterable[str]:
+        """See KindInput.artefacts."""
+        return self.cut
 
 
 class Formula(Payload):

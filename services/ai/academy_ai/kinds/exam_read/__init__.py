@@ -1,0 +1,1 @@
+"""exam.read: a scanned exam becomes questions with text, choices, passages and crops, ready for a question bank."""

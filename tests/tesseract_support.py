@@ -1,0 +1,26 @@
+"""What tests that read made exam pages need of this machine."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from typing import TypeVar
+
+import exam_made
+import pytest
+
+
+def _languages() -> str:
+    program = shutil.which("tesseract")
+    return "" if program is None else subprocess.check_output([program, "--list-langs"], text=True)
+
+
+fonts = pytest.mark.skipif(bool(exam_made.MISSING), reason="Korean fonts absent (fonts-nanum, fonts-noto-cjk)")
+tesseract = pytest.mark.skipif("kor" not in _languages(), reason="tesseract-ocr, tesseract-ocr-kor absent")
+
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def reads(test: F) -> F:
+    """Marks a test that makes exam pages and reads them."""
+    return fonts(tesseract(test))  # type: ignore[no-any-return]
