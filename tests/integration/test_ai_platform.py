@@ -1,8 +1,11 @@
-"""AI work on the whole platform: a lecture gets subtitles and chapters; workers are killed, told to go, cut off.
+"""AI work on the whole platform: exams graded and read, a lecture subtitled; workers killed, told to go, cut off.
 
 `make test` runs the way through once; the drills are for `make soak`.
 """
 
+import csv
+import io
+import json
 import os
 import signal
 import subprocess
@@ -12,9 +15,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
+import cv2
+import exam_made
 import httpx
 import m3u8
 import numpy as np
+import omr_made
 import psutil
 import pytest
 import speech_made
@@ -22,6 +28,7 @@ from PIL import Image, ImageDraw
 from platform_support import SHORT, Platform, TaskRow, running
 from speech_made import needs_voice
 from support import wait_until
+from tesseract_support import reads as exam_pages
 
 from academy_core.ledger import LEASE_SECONDS
 from academy_local import roles, speech_model
@@ -139,6 +146,110 @@ def test_a_lecture_gets_korean_and_english_subtitles_and_chapters(platform: Plat
         assert "SQS_JOB_COMPLETED" in log
     assert {task.attempt for what in ("subtitles", "chapters") for task in tasks(platform, what)} == {1}
     wait_until(lambda: platform.temporary_files() == [], 60, "a temporary file is left")
+
+
+# -- exams ------------------------------------------------------------------------------------------------------------
+
+
+def ask(platform: Platform, method: str, path: str, body: Any = None) -> Any:
+    return platform.api._call(method, f"/api/v1/{path}", json=body)
+
+
+def ask_list(platform: Platform, path: str, body: Any) -> list[Any]:
+    """For what answers with a list."""
+    answer = platform.api._http.post(f"/api/v1/{path}", json=body)
+    return list(answer.raise_for_status().json())
+
+
+def put(url: str, data: bytes, content_type: str) -> None:
+    """What a browser does with a presigned URL."""
+    httpx.put(url, content=data, headers={"Content-Type": content_type}).raise_for_status()
+
+
+def as_pdf(pictures: list[exam_made.Picture], file: Path) -> bytes:
+    """The pictures as the pages of a scanner's PDF."""
+    first, *rest = (Image.fromarray(picture) for picture in pictures)
+    first.save(file, "PDF", save_all=True, append_images=rest, resolution=200)
+    return file.read_bytes()
+
+
+def test_an_exam_is_graded_end_to_end(platform: Platform, tmp_path: Path) -> None:
+    """Template and key, a photo and a scanned PDF uploaded, read by a real worker, corrected, taken home as CSV."""
+    sheets = [omr_made.photographed(omr_made.sheet(seed, questions=40), seed) for seed in (1, 2, 3)]
+    right = {column: value for column, value in sheets[0].truth.items() if column != "Student" and value}
+    key = {"options": {"questions_in_order": list(right), "answers_in_order": list(right.values())}}
+    definition = json.loads(sheets[0].template)
+    template = ask(platform, "POST", "exams/templates", {"title": "OMR 카드", "definition": definition})
+    exam = ask(platform, "POST", "exams", {"title": "3월", "template": template["id"], "answer_key": key})["id"]
+    files = {
+        "image/jpeg": cv2.imencode(".jpg", sheets[0].picture)[1].tobytes(),
+        "application/pdf": as_pdf([sheet.picture for sheet in sheets[1:]], tmp_path / "sheets.pdf"),
+    }
+    announced = [{"file_name": "답안", "size": len(data), "content_type": kind} for kind, data in files.items()]
+    batch = ask(platform, "POST", f"exams/{exam}/batches", {"files": announced})
+    for sheet, (kind, data) in zip(batch["files"], files.items(), strict=True):
+        put(sheet["upload_url"], data, kind)
+    assert ask(platform, "POST", f"exams/batches/{batch['id']}/grade", {})["submitted"] == 2
+
+    def graded() -> bool:
+        return bool(ask(platform, "GET", f"exams/batches/{batch['id']}")["sheets"] == {"graded": 2})
+
+    wait_until(graded, 60, "the sheets are not graded")
+    pages = {page["answers"]["Student"]: page for page in ask(platform, "GET", f"exams/{exam}/results")["items"]}
+    assert {student: page["answers"] for student, page in pages.items()} == {
+        sheet.truth["Student"]: sheet.truth for sheet in sheets
+    }
+    own, other = (pages[sheet.truth["Student"]] for sheet in sheets[:2])
+    assert own["marks"]["score"] == own["marks"]["out_of"] == len(right)
+    agree = sum(sheets[1].truth[column] == value for column, value in right.items())
+    assert (other["marks"]["score"], other["marks"]["right"]) == (agree, agree)
+    assert httpx.get(own["picture_url"]).raise_for_status().content.startswith(b"\xff\xd8")
+
+    wrong = next(column for column, value in right.items() if sheets[1].truth[column] != value)
+    corrected = ask(platform, "PATCH", f"exams/readings/{other['id']}", {"corrections": {wrong: right[wrong]}})
+    assert corrected["marks"]["score"] == agree + 1
+    answer = platform.api._http.get(f"/api/v1/exams/{exam}/results.csv").raise_for_status()
+    rows = {row["Student"]: row for row in csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig")))}
+    row = rows[sheets[1].truth["Student"]]
+    assert (row[wrong], float(row["score"])) == (right[wrong], agree + 1)
+    assert set(rows) == set(pages)
+
+
+@exam_pages
+def test_a_scanned_exam_enters_the_bank_and_is_found(platform: Platform, tmp_path: Path) -> None:
+    """A PDF of two pages uploaded, cut and read by a real worker; a question typed otherwise finds its like."""
+    first = exam_made.page(5, columns=2)
+    second = exam_made.page(6, columns=2, first=first.questions[-1].number + 1)
+    true = [*first.questions, *second.questions]
+    degraded = [exam_made.scanned(each.picture, np.random.default_rng(5)) for each in (first, second)]
+    data = as_pdf(degraded, tmp_path / "exam.pdf")
+    announced = {"file_name": "기출.pdf", "size": len(data), "content_type": "application/pdf"}
+    scan = ask(platform, "POST", "questions/scans", {"title": "2024 기출", "files": [announced]})
+    put(scan["files"][0]["upload_url"], data, "application/pdf")
+    ask(platform, "POST", f"questions/scans/{scan['id']}/read", {})
+
+    def done() -> bool:
+        return bool(ask(platform, "GET", f"questions/scans/{scan['id']}")["state"] != "reading")
+
+    wait_until(done, 180, "the scan is not read")
+    read = ask(platform, "GET", f"questions/scans/{scan['id']}")
+    assert (read["state"], read["refused"]) == ("done", [])
+    assert read["questions"] + len(read["missing"]) == len(true)
+    assert read["questions"] >= 0.9 * len(true)
+    bank = ask(platform, "GET", f"questions?scan={scan['id']}")["items"]
+    numbers = {one["id"]: one["scanned"]["number"] for one in bank}
+    hits = 0
+    for question in true:
+        words = " ".join(question.lines).split()[1:]
+        asked = " ".join(words[: max(4, 2 * len(words) // 3)])
+        like = ask_list(platform, "questions/search", {"text": asked, "limit": 3})
+        hits += question.number in {numbers.get(one["question"]["id"]) for one in like}
+    assert hits >= 0.9 * len(true), f"{hits} of {len(true)}"
+    crop = bank[0]["scanned"]["crops"][0]["url"]
+    assert httpx.get(crop).raise_for_status().content.startswith(b"\x89PNG")
+
+
+# -- drills -----------------------------------------------------------------------------------------------------------
 
 
 def caught(platform: Platform, lecture: str) -> TaskRow:

@@ -78,14 +78,14 @@ def _scan(scan: Scan) -> ScanOut:
 
 def _detail(scan: Scan) -> ScanDetail:
     urls = scans.upload_urls(scan)
-    reading = scan.state == Work.READING and scan.job is not None
+    job = scan.job if scan.state == Work.READING else None
     return ScanDetail(
         **_scan(scan).dict(),
         files=[
             ScanFileOut(file_name=file["file_name"], upload_url=url) for file, url in zip(scan.files, urls, strict=True)
         ],
         expires_seconds=int(graves.URL_LIFE.total_seconds()),
-        percent=jobs.progress(scan.job).percent if reading else None,
+        percent=None if job is None else jobs.progress(job).percent,
         questions=scan.scanned.count(),
         to_review=scan.scanned.filter(to_review=True).count(),
         missing=scan.missing,

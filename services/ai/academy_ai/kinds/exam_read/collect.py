@@ -62,12 +62,17 @@ def _joined(part: Part, texts: Texts) -> tuple[str, list[Crop]]:
         if read is None:
             continue
         before = len(crops)
-        lines.append(_FORMULA.sub(lambda found, before=before: f"⟦{int(found[1]) + before}⟧", read.text))
+        lines.append(_counted_on(read.text, before))
         crops += [
             Crop(what="formula", picture=formula.picture, sign=f"⟦{number}⟧")
             for number, formula in enumerate(read.formulae, start=before + 1)
         ]
     return "\n".join(line for line in lines if line).strip(), crops
+
+
+def _counted_on(text: str, before: int) -> str:
+    """The text with its formulae's numbers raised by those that come before."""
+    return _FORMULA.sub(lambda found: f"⟦{int(found[1]) + before}⟧", text)
 
 
 def split(text: str) -> tuple[str, list[str]]:
