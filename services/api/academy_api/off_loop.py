@@ -10,19 +10,40 @@ import functools
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import gevent
 from gevent import monkey
+from gevent.lock import BoundedSemaphore
 from gevent.threadpool import ThreadPool
 
 from academy_api.database.guard import leave_database
 
 THREADS = 2
 """Native threads a process: work beyond that queues, so that it cannot take the CPU from everything else."""
+TURNS = 2 * THREADS
+"""Requests of `in_turn` views under way: enough that no thread waits for a request's database work."""
 NICENESS = 10
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def in_turn(view: Callable[P, T]) -> Callable[P, T]:
+    """A view that goes through `run`, held back before its first step while `TURNS` others are under way.
+
+    A hundred that come at once would otherwise all do their part on the loop first, one after the other, and hold up
+    everybody else for as long as that takes.
+    """
+
+    @functools.wraps(view)
+    def waits(*args: P.args, **kwargs: P.kwargs) -> T:
+        if not monkey.is_module_patched("threading"):
+            return view(*args, **kwargs)
+        with _turns(gevent.get_hub()):
+            return view(*args, **kwargs)
+
+    return waits
 
 
 def run(work: Callable[[], T]) -> T:
@@ -32,6 +53,11 @@ def run(work: Callable[[], T]) -> T:
     leave_database()
     result: Any = _pool(gevent.get_hub()).apply(_politely, (work,))
     return result  # type: ignore[no-any-return]  # gevent's stub has lost the type
+
+
+@functools.cache
+def _turns(_hub: object) -> BoundedSemaphore:
+    return BoundedSemaphore(TURNS)
 
 
 @functools.cache

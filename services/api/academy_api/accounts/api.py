@@ -18,6 +18,7 @@ from django.utils import timezone
 from ninja import Field, Query, Router, Schema, Status
 from pydantic import ConfigDict
 
+from academy_api import off_loop
 from academy_api.accounts import audit, client, people
 from academy_api.accounts.access import Role, Scope
 from academy_api.accounts.auth import SESSION_ACADEMY, Request, get, of_membership, require, scoped
@@ -187,6 +188,7 @@ class AuditOut(Schema):
 
 
 @router.post("/session", auth=None, response=MeOut)
+@off_loop.in_turn
 def sign_in(request: Request, body: SignIn) -> MeOut:
     """Sign in. Without `academy` the session starts in the one joined first."""
     account = _throttle(request, people.normalised(body.email))
@@ -200,6 +202,7 @@ def sign_in(request: Request, body: SignIn) -> MeOut:
 
 
 @router.post("/join", auth=None, response={201: MeOut})
+@off_loop.in_turn
 def join(request: Request, body: Join) -> Status[MeOut]:
     """Join an academy with an invitation's code; a person new to the platform sets the password here."""
     _throttle(request, f"code {body.code}")
@@ -230,6 +233,7 @@ def me(request: Request) -> MeOut:
 
 
 @router.put("/me/password", auth=require(Scope.SELF), response={204: None})
+@off_loop.in_turn
 def change_password(request: Request, body: PasswordChange) -> Status[None]:
     """Change one's password; every other session of the person ends."""
     person = Person.objects.get(pk=request.auth.person)
