@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import exam_made
+import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 
 def _languages() -> str:
@@ -24,3 +26,11 @@ F = TypeVar("F", bound=Callable[..., object])
 def reads(test: F) -> F:
     """Marks a test that makes exam pages and reads them."""
     return fonts(tesseract(test))  # type: ignore[no-any-return]
+
+
+def picture(lines: list[str], *, size: int = 32) -> exam_made.Picture:
+    """Lines of print, as a straight picture."""
+    sheet = Image.new("L", (1000, 40 + len(lines) * round(1.6 * size)), 255)
+    for row, line in enumerate(lines):
+        ImageDraw.Draw(sheet).text((30, 20 + row * 1.6 * size), line, font=exam_made.font(0, size), fill=20)
+    return np.asarray(sheet, np.uint8)

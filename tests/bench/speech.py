@@ -82,7 +82,7 @@ def ours(options: dict[str, str]) -> Callable[[Path], str]:
     def read(source: Path) -> str:
         with tempfile.TemporaryDirectory() as folder:
             task = LectureTranscribeInput(audio=str(source), language="en")
-            follow(discover(), "lecture.transcribe", task, Path(folder), options)
+            follow(discover(), "lecture.transcribe", task, Path(folder), lambda kind: kind.load(options))
             listed = json.loads((Path(folder) / "words.en.json").read_text())["words"]
         return " ".join(word["text"] for word in listed)
 

@@ -54,7 +54,7 @@ def transcribe(options: dict[str, str], tmp_path: Path) -> Iterator[Transcribe]:
         out = tmp_path / "out"
         out.mkdir()
         given = LectureTranscribeInput(audio=str(source), **task)
-        result = follow(discover(), "lecture.transcribe", given, out, options)
+        result = follow(discover(), "lecture.transcribe", given, out, lambda kind: kind.load(options))
         assert isinstance(result, JoinResult)
         words = {track.language: json.loads((out / track.words).read_text())["words"] for track in result.tracks}
         for track in result.tracks:

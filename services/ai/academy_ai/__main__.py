@@ -13,13 +13,14 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from academy_ai.kind import AiKind, KindInput, Options, discover
+from academy_ai.kind import AiKind, KindInput, Run, discover
+from academy_ai.main import vision_of
 from academy_core import settings
 from academy_core.errors import AcademyError
 from academy_core.kinds import Payload
@@ -104,7 +105,8 @@ def _run(kinds: Mapping[str, AiKind], name: str, task: KindInput, out: Path | No
         folder.mkdir(parents=True, exist_ok=True)
         try:
             options = settings.load(settings.TranscribeSettings).options()
-            result = follow(kinds, name, task, folder, options)
+            reader = vision_of(settings.load(settings.VisionSettings))
+            result = follow(kinds, name, task, folder, lambda kind: kind.load(options, reader))
         except AcademyError as error:
             detail = f" ({error.detail})" if error.detail else ""
             sys.stderr.write(f"{error.reason.ko}\n{error.reason.en}{detail}\n")
@@ -113,18 +115,20 @@ def _run(kinds: Mapping[str, AiKind], name: str, task: KindInput, out: Path | No
     return 0
 
 
-def follow(kinds: Mapping[str, AiKind], name: str, task: KindInput, out: Path, options: Options) -> Payload:
+def follow(
+    kinds: Mapping[str, AiKind], name: str, task: KindInput, out: Path, load: Callable[[AiKind], Run]
+) -> Payload:
     """Run a task and all that it goes on with, one after the other, as the ledger would; the last result."""
     files = {key: Path(key) for key in (*task.sources(), *task.media())}
     files |= {key: out / key for key in task.artefacts()}
-    outcome = kinds[name].load(options)(task, files, out, lambda _: None)
+    outcome = load(kinds[name])(task, files, out, lambda _: None)
     if not isinstance(outcome, Outcome):
         return outcome
-    results = [follow(kinds, child.kind, _task(kinds, child), out, options) for child in outcome.children]
+    results = [follow(kinds, child.kind, _task(kinds, child), out, load) for child in outcome.children]
     if outcome.then is None:
         return outcome.result
     then = _task(kinds, outcome.then).with_results([result.model_dump(mode="json") for result in results])
-    return follow(kinds, outcome.then.kind, then, out, options)
+    return follow(kinds, outcome.then.kind, then, out, load)
 
 
 def _task(kinds: Mapping[str, AiKind], new: NewTask) -> KindInput:

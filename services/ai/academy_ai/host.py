@@ -13,17 +13,22 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import ValidationError
 
 from academy_ai.kind import AiKind, KindInput
-from academy_ai.wire import MAX_LINE, Answer, Begin, Done, Refusal, Request
+from academy_ai.text import Lines
+from academy_ai.wire import MAX_LINE, Answer, Begin, Done, Reply, Request, SeenWord, raised, refusal
 from academy_core import child, log
 from academy_core.errors import AcademyError, Permanent, Reason, Retryable, SettingsFault
 
 _log = log.get(__name__)
+
+PICTURES = 500
+"""That a child may have read by the worker for one task: what it is may no longer be our code."""
 
 DIED = Reason(
     "analysis-crashed",
@@ -31,6 +36,16 @@ DIED = Reason(
     "The program that analysed the file crashed. Check that the file is not damaged.",
 )
 _PROGRAMS = "/usr/local/bin:/usr/bin:/bin"
+
+
+class RemoteReader(Protocol):
+    """A reader of print over the network. Thread-safe."""
+
+    name: str
+
+    def read(self, picture: bytes, wanted: Callable[[], bool]) -> Lines:
+        """The lines of a PNG; `wanted` is asked before it tries again. Raises Retryable, or Permanent."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,8 @@ class Life:
     address_space: int | None
     """Hard limit; None where a driver reserves far more than it uses (CUDA)."""
     options: Mapping[str, str] = field(default_factory=dict)
+    reader: RemoteReader | None = None
+    """Asked on the children's behalf, which have no network; None: they read print by themselves."""
 
 
 class Died(Retryable):
@@ -84,7 +101,12 @@ class _Child:
         """Tell it how to live, hear what of that was not permitted."""
         life = self._life
         answer = self._ask(
-            Begin(parent=os.getpid(), address_space=life.address_space, options=dict(life.options)).model_dump_json()
+            Begin(
+                parent=os.getpid(),
+                address_space=life.address_space,
+                options=dict(life.options),
+                reader=None if life.reader is None else life.reader.name,
+            ).model_dump_json()
         )
         if answer.refused:
             _log.warning("CHILD_NOT_FULLY_CONFINED", missing=",".join(answer.refused))
@@ -93,20 +115,36 @@ class _Child:
         """Load a package's code now. SettingsFault when its options are at fault."""
         answer = self._ask(Request(package=package).model_dump_json())
         if answer.failed is not None:
-            raise _error(answer.failed)
+            raise raised(answer.failed)
 
     def run(self, request: Request, progress: Callable[[float], None]) -> Done:
         """One task. Raises what the kind raised, or Died."""
         self.tasks += 1
         answer = self._ask(request.model_dump_json())
-        while answer.progress is not None:
-            progress(answer.progress)
-            answer = self._read()
+        asked = 0
+        while answer.progress is not None or answer.picture is not None:
+            if answer.progress is not None:
+                progress(answer.progress)
+                answer = self._read()
+            elif (asked := asked + 1) > PICTURES:
+                raise Died("the child asks for more pictures than a task has")
+            else:
+                answer = self._ask(self._read_print(answer.picture or b"").model_dump_json())
         if answer.failed is not None:
-            raise _error(answer.failed)
+            raise raised(answer.failed)
         if answer.done is None:
             raise Died("the child's answer is none")
         return answer.done
+
+    def _read_print(self, picture: bytes) -> Reply:
+        """What the worker's reader makes of a picture; its error is the child's to raise."""
+        if self._life.reader is None:
+            raise Died("the child asks for a reader that there is none of")
+        try:
+            lines = self._life.reader.read(picture, lambda: self.child.process.poll() is None)
+        except AcademyError as error:
+            return Reply(failed=refusal(error))
+        return Reply(lines=tuple(tuple(SeenWord(**asdict(word)) for word in line) for line in lines))
 
     def _ask(self, line: str) -> Answer:
         try:
@@ -154,13 +192,6 @@ def resident_bytes(pid: int) -> int:
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _error(refusal: Refusal) -> AcademyError:
-    reason = Reason(refusal.code, refusal.ko, refusal.en)
-    if refusal.settings:
-        return SettingsFault(refusal.detail)
-    return (Permanent if refusal.permanent else Retryable)(refusal.detail, reason=reason)
 
 
 class Host:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from academy_ai import kinds
+from academy_ai.text import Reader
 from academy_core.kinds import Payload, TaskKind
 from academy_core.tasks import Outcome
 
@@ -66,12 +67,15 @@ class AiKind:
     task: TaskKind
     package: str
 
-    def load(self, options: Options) -> Run:
-        """Import the kind's `run`, and with it the libraries it needs; `configure(options)` in it, if any, comes first.
+    def load(self, options: Options, reader: Reader | None = None) -> Run:
+        """Import the kind's `run`, and with it the libraries it needs.
 
-        SettingsFault when the options do not let it work.
+        `configure(options)` in it, if any, comes first, and `use(reader)` where there is a reader of print to use
+        instead of the kind's own. SettingsFault when the options do not let it work.
         """
         module = importlib.import_module(f"{self.package}.run")
+        if reader is not None and hasattr(module, "use"):
+            module.use(reader)
         if hasattr(module, "configure"):
             module.configure(options)
         run: Run = module.run

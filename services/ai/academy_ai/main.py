@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from academy_ai import sandbox, tasks
 from academy_ai.host import Host, Life
@@ -14,6 +15,9 @@ from academy_core.errors import SettingsFault
 from academy_core.kinds import Queue
 from academy_core.store import R2Store
 from academy_core.worker import run_worker
+
+if TYPE_CHECKING:
+    from academy_ai.vision import Vision
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,17 @@ def cpu() -> Profile:
         settings,
         settings.AI_WORKER_ID_CPU,
         {Queue.AI_BASIC: settings.AI_WORKER_BASIC_POLL_WEIGHT, Queue.AI_LITE: settings.AI_WORKER_LITE_POLL_WEIGHT},
-        Life(settings.AI_CHILD_MAX_TASKS, memory, 2 * memory),
+        Life(settings.AI_CHILD_MAX_TASKS, memory, 2 * memory, reader=vision_of(settings)),
     )
+
+
+def vision_of(settings: core_settings.VisionSettings) -> "Vision | None":
+    """Google Vision where it is set up. SettingsFault when its key is none."""
+    if settings.GOOGLE_APPLICATION_CREDENTIALS is None:
+        return None
+    from academy_ai.vision import Vision  # noqa: PLC0415 - half a second of imports that few workers need
+
+    return Vision(str(settings.GOOGLE_VISION_ENDPOINT), Path(settings.GOOGLE_APPLICATION_CREDENTIALS))
 
 
 def premium() -> Profile:

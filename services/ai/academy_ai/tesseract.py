@@ -8,12 +8,9 @@ import csv
 import io
 import shutil
 import subprocess
-from dataclasses import dataclass
 
-import cv2
-import numpy as np
-
-from academy_ai.paper import Gray
+from academy_ai.paper import Gray, png
+from academy_ai.text import Lines, Word
 from academy_core.errors import Retryable
 
 SECONDS = 120
@@ -22,37 +19,20 @@ WORD = 5
 """Tesseract's level of words in its table."""
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """One word: its text, box in pixels, confidence 0 to 1, and the line it stands on."""
+def lines(picture: Gray, language: str, *, mode: int, dpi: int = 200) -> Lines:
+    """The words in a picture, line by line.
 
-    text: str
-    x: int
-    y: int
-    width: int
-    height: int
-    confidence: float
-    line: tuple[int, int, int]
-    """Block, paragraph and line."""
-
-
-def words(picture: Gray, language: str, *, mode: int, allowed: str = "", dpi: int = 200) -> list[Word]:
-    """The words in a picture in reading order.
-
-    `language`: `kor` or `eng`. `mode`: page segmentation mode (6: one block of text, 7: one line). `allowed`: the
-    only characters there can be. Raises Retryable when Tesseract fails on it.
+    `language`: `kor` or `eng`. `mode`: page segmentation mode (6: one block of text, 7: one line). Raises Retryable
+    when Tesseract fails on it.
     """
     program = shutil.which("tesseract")
     if program is None:
         raise FileNotFoundError("tesseract is not installed")
-    _, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     command = [program, "stdin", "stdout", "-l", language, "--psm", str(mode), "--dpi", str(dpi)]
-    if allowed:
-        command += ["-c", f"tessedit_char_whitelist={allowed}"]
     try:
         done = subprocess.run(  # noqa: S603 - a fixed program; the picture goes through a pipe
             [*command, "tsv"],
-            input=np.asarray(data).tobytes(),
+            input=png(picture),
             capture_output=True,
             env={"OMP_THREAD_LIMIT": "1"},
             timeout=SECONDS,
@@ -63,11 +43,11 @@ def words(picture: Gray, language: str, *, mode: int, allowed: str = "", dpi: in
     return _parsed(done.stdout.decode("utf-8"))
 
 
-def _parsed(table: str) -> list[Word]:
-    out = []
+def _parsed(table: str) -> Lines:
+    found: dict[tuple[str, str, str], list[Word]] = {}
     for row in csv.DictReader(io.StringIO(table), delimiter="\t", quoting=csv.QUOTE_NONE):
         if int(row["level"]) == WORD and row["text"].strip():
             left, top, width, height = (int(row[name]) for name in ("left", "top", "width", "height"))
-            line = (int(row["block_num"]), int(row["par_num"]), int(row["line_num"]))
-            out.append(Word(row["text"].strip(), left, top, width, height, max(0.0, float(row["conf"])) / 100, line))
-    return out
+            word = Word(row["text"].strip(), left, top, width, height, max(0.0, float(row["conf"])) / 100)
+            found.setdefault((row["block_num"], row["par_num"], row["line_num"]), []).append(word)
+    return list(found.values())

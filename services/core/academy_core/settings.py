@@ -321,7 +321,18 @@ class AiWorkerSettings(WorkerSettings):
     )
 
 
-class AiCpuWorkerSettings(AiWorkerSettings):
+class VisionSettings(_Base):
+    """Google Vision, which reads text where it is set up (S-15)."""
+
+    GOOGLE_APPLICATION_CREDENTIALS: str | None = Field(
+        None, description="A service account's key file; text is read by Tesseract when unset."
+    )
+    GOOGLE_VISION_ENDPOINT: HttpUrl = Field(
+        HttpUrl("https://vision.googleapis.com"), description="Google Vision's REST API, or a regional one."
+    )
+
+
+class AiCpuWorkerSettings(AiWorkerSettings, VisionSettings):
     """The CPU AI worker: basic and lite (S-7, S-15)."""
 
     AI_WORKER_ID_CPU: _Worker = Field(
@@ -329,9 +340,6 @@ class AiCpuWorkerSettings(AiWorkerSettings):
     )
     AI_WORKER_BASIC_POLL_WEIGHT: int = Field(3, ge=1, le=100, description="Share of the basic queue.")
     AI_WORKER_LITE_POLL_WEIGHT: int = Field(1, ge=1, le=100, description="Share of the lite queue.")
-    GOOGLE_APPLICATION_CREDENTIALS: str | None = Field(
-        None, description="Google Vision's key file; text is read without Google Vision when unset."
-    )
 
 
 class TranscribeSettings(_Base):

@@ -9,22 +9,15 @@ import exam_made
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from tesseract_support import fonts, reads, tesseract
+from tesseract_support import fonts, picture, reads, tesseract
 
 from academy_ai import circled, glyphs
 from academy_ai import tesseract as program
-from academy_ai.kinds.exam_ocr.read import chosen
+from academy_ai.kinds.exam_ocr.passes import chosen
 from academy_ai.kinds.exam_ocr.run import run
 from academy_ai.kinds.exam_ocr.spec import ExamOcrInput, PictureRead
-from academy_ai.tesseract import Word
+from academy_ai.text import Word
 from academy_core.errors import Retryable
-
-
-def picture(lines: list[str], *, size: int = 32) -> exam_made.Picture:
-    sheet = Image.new("L", (1000, 40 + len(lines) * round(1.6 * size)), 255)
-    for row, line in enumerate(lines):
-        ImageDraw.Draw(sheet).text((30, 20 + row * 1.6 * size), line, font=exam_made.font(0, size), fill=20)
-    return np.asarray(sheet, np.uint8)
 
 
 def hangul(text: str) -> str:
@@ -87,18 +80,18 @@ def test_the_picture_of_signs_is_the_one_that_is_made() -> None:
     assert away.mean() < 2
 
 
-KOREAN = Word("OIFL", 10, 10, 60, 30, 0.4, (1, 1, 1))
+KOREAN = Word("OIFL", 10, 10, 60, 30, 0.4)
 
 
 @pytest.mark.parametrize(
     ("own", "other", "text"),
     [
-        (KOREAN, Word("Energy", 12, 10, 58, 30, 0.9, (1, 1, 1)), "Energy"),
-        (KOREAN, Word("Energy", 12, 10, 58, 30, 0.3, (1, 1, 1)), "OIFL"),
-        (KOREAN, Word("Energy", 200, 10, 58, 30, 0.9, (1, 1, 1)), "OIFL"),
-        (Word("있다", 10, 10, 60, 30, 0.9, (1, 1, 1)), Word("OIFL", 10, 10, 60, 30, 0.95, (1, 1, 1)), "있다"),
-        (Word("뜨티스", 10, 10, 60, 30, 0.3, (1, 1, 1)), Word("RNA", 10, 10, 60, 30, 0.95, (1, 1, 1)), "RNA"),
-        (Word("뜨티스", 10, 10, 60, 30, 0.3, (1, 1, 1)), Word("D|O", 10, 10, 60, 30, 0.95, (1, 1, 1)), "뜨티스"),
+        (KOREAN, Word("Energy", 12, 10, 58, 30, 0.9), "Energy"),
+        (KOREAN, Word("Energy", 12, 10, 58, 30, 0.3), "OIFL"),
+        (KOREAN, Word("Energy", 200, 10, 58, 30, 0.9), "OIFL"),
+        (Word("있다", 10, 10, 60, 30, 0.9), Word("OIFL", 10, 10, 60, 30, 0.95), "있다"),
+        (Word("뜨티스", 10, 10, 60, 30, 0.3), Word("RNA", 10, 10, 60, 30, 0.95), "RNA"),
+        (Word("뜨티스", 10, 10, 60, 30, 0.3), Word("D|O", 10, 10, 60, 30, 0.95), "뜨티스"),
     ],
 )
 def test_english_words_are_taken_where_they_are_surer(own: Word, other: Word, text: str) -> None:
@@ -109,4 +102,4 @@ def test_english_words_are_taken_where_they_are_surer(own: Word, other: Word, te
 def test_a_failing_tesseract_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "SECONDS", 0.001)
     with pytest.raises(Retryable, match="tesseract"):
-        program.words(np.full((800, 800), 255, np.uint8), "kor", mode=6)
+        program.lines(np.full((800, 800), 255, np.uint8), "kor", mode=6)

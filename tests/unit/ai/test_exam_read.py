@@ -37,7 +37,7 @@ def read(picture: str, text: str, *, formulae: int = 0, confidence: float = 0.9)
             LineRead(text=line, confidence=confidence, x=0, y=0, width=1, height=1) for line in text.split("\n")
         ),
         formulae=tuple(
-            Formula(picture=f"f-{picture}-{place}", x=0, y=0, width=1, height=1) for place in range(1, formulae + 1)
+            Formula(picture=f"{place}-{picture}", x=0, y=0, width=1, height=1) for place in range(1, formulae + 1)
         ),
     )
 
@@ -73,7 +73,7 @@ def test_formulae_of_a_question_over_two_columns_are_counted_through() -> None:
     (one,) = found.questions
     assert one.text == "⟦1⟧의 값은\n⟦2⟧ + ⟦3⟧"
     signs = {crop.sign: crop.picture for crop in one.crops if crop.what == "formula"}
-    assert signs == {"⟦1⟧": "f-a.png-1", "⟦2⟧": "f-b.png-1", "⟦3⟧": "f-b.png-2"}
+    assert signs == {"⟦1⟧": "1-a.png", "⟦2⟧": "1-b.png", "⟦3⟧": "2-b.png"}
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_page_becomes_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     out = tmp_path / "out"
     out.mkdir()
     task = ExamReadInput(pages=("page.png", "broken.pdf"))
-    result = follow(discover(), "exam.read", task, out, {})
+    result = follow(discover(), "exam.read", task, out, lambda kind: kind.load({}))
     assert isinstance(result, CollectResult)
     assert (result.pages, result.refused, result.questions) == (2, 1, len(made.questions))
     found = ExamRead.model_validate_json((out / result.details).read_text())

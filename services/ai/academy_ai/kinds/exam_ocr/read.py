@@ -1,37 +1,27 @@
 """From a straight picture of print to lines of text. Third step of `run`.
 
-Tesseract's Korean pass reads the lines; words that are no Hangul are taken from its English pass where that is surer;
-circled digits and formulae, which neither reads, are blanked out before and set back where they stood.
+A text.Reader reads the lines; circled digits and formulae, which none reads well, are blanked out before and set back
+where they stood.
 """
 
-import re
 from dataclasses import dataclass
 from statistics import fmean
 
 import cv2
 import numpy as np
 
-from academy_ai import circled, columns, tesseract
+from academy_ai import circled, columns
 from academy_ai.circled import Circled
 from academy_ai.kinds.exam_ocr.formulae import Region, formulae
 from academy_ai.paper import Gray
-from academy_ai.tesseract import Word
+from academy_ai.text import Reader, Word
 
 LINE = 40.0
 """Pixels of a line's height at which Tesseract reads best."""
 MARGIN = 24
-"""Pixels of white around what it reads."""
-UNSURE = 0.75
-"""Confidence of the Korean pass under which the English one is asked even for words without Latin letters."""
-SURE = 0.85
-"""Confidence of the English pass that outweighs unsure Hangul."""
-HANGUL = re.compile(r"[가-힣ㄱ-ㅎㅏ-ㅣ]")
-LATIN = re.compile(r"[A-Za-z]")
-ENGLISH = re.compile(r"[(\"']?[A-Za-z][A-Za-z0-9'-]*[)\"',.:;?!]*")
+"""Pixels of white around what is read."""
 SPACE = 0.2
-"""Line heights of blank that part words; Tesseract parts Korean syllables too."""
-SAME = 0.7
-"""Share of a word's width that another pass's word must cover to be the same."""
+"""Line heights of blank that part words; readers part Korean syllables too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +44,8 @@ class Read:
     formulae: tuple[Region, ...]
 
 
-def read(picture: Gray) -> Read:
-    """Read a straight picture of print on white paper, one column wide."""
+def read(picture: Gray, reader: Reader) -> Read:
+    """Read a straight picture of print on white paper, one column wide. Raises what the reader raises."""
     layout = columns.layout(picture)
     em = layout.em
     if em == 0:
@@ -68,8 +58,7 @@ def read(picture: Gray) -> Read:
     framed = np.asarray(
         cv2.copyMakeBorder(grown, MARGIN, MARGIN, MARGIN, MARGIN, cv2.BORDER_CONSTANT, value=255), np.uint8
     )
-    words = _words(framed)
-    lines = [[_placed(word, scale) for word in line] for line in words]
+    lines = [[_placed(word, scale) for word in line] for line in reader.lines(framed)]
     signs = [Text(circled.SIGNS[one.digit - 1], one.likeness, *_box(one)) for one in rings if one.digit is not None]
     marks = [Text(f"⟦{number}⟧", 1.0, *_box(one)) for number, one in enumerate(found, start=1)]
     return Read(tuple(_joined(line, em) for line in _set_back(lines, [*signs, *marks])), tuple(found))
@@ -98,37 +87,6 @@ def _blanked(picture: Gray, boxes: list[Circled | Region]) -> Gray:
     for one in boxes:
         out[max(0, one.y0 - 1) : one.y1 + 1, max(0, one.x0 - 1) : one.x1 + 1] = 255
     return out
-
-
-def _words(picture: Gray) -> list[list[Word]]:
-    """The words by line, both passes weighed."""
-    korean = [word for word in tesseract.words(picture, "kor", mode=6) if word.text]
-    if not any(LATIN.search(word.text) or word.confidence < UNSURE for word in korean):
-        english = []
-    else:
-        english = tesseract.words(picture, "eng", mode=6)
-    lines: dict[tuple[int, int, int], list[Word]] = {}
-    for word in korean:
-        lines.setdefault(word.line, []).append(chosen(word, english))
-    return list(lines.values())
-
-
-def chosen(word: Word, english: list[Word]) -> Word:
-    """The Korean pass's word, or the English pass's at the same place where that is surer.
-
-    It reads Hangul as Latin letters too, so against Hangul it must be sure where the Korean pass is not.
-    """
-    hangul = HANGUL.search(word.text) is not None
-    if hangul and word.confidence >= UNSURE:
-        return word
-    for other in english:
-        across = min(word.x + word.width, other.x + other.width) - max(word.x, other.x)
-        down = min(word.y + word.height, other.y + other.height) - max(word.y, other.y)
-        same = across > SAME * max(word.width, other.width) and down > SAME * min(word.height, other.height)
-        least = max(SURE, word.confidence) if hangul else word.confidence
-        if same and ENGLISH.fullmatch(other.text) and other.confidence > least:
-            return Word(other.text, word.x, word.y, word.width, word.height, other.confidence, word.line)
-    return word
 
 
 def _placed(word: Word, scale: float) -> Text:

@@ -13,9 +13,11 @@ import numpy as np
 
 from academy_ai import paper, pictures
 from academy_ai.kind import KindInput, Report
+from academy_ai.kinds.exam_ocr.passes import Tesseract
 from academy_ai.kinds.exam_ocr.read import Read, read
 from academy_ai.kinds.exam_ocr.spec import ExamOcrInput, ExamOcrResult, Formula, LineRead, PictureRead
 from academy_ai.paper import Gray
+from academy_ai.text import Reader
 from academy_core.errors import Permanent, Reason
 
 ENOUGH = 2400
@@ -29,8 +31,16 @@ TOO_MANY = Reason(
 )
 
 
+_reader: list[Reader] = [Tesseract()]
+
+
+def use(reader: Reader) -> None:
+    """Read with this one from now on; Tesseract reads where none was given."""
+    _reader[:] = [reader]
+
+
 def run(task: KindInput, files: Mapping[str, Path], out: Path, report: Report) -> ExamOcrResult:
-    """Read every picture. What cannot be opened is refused on its own; Retryable when Tesseract fails."""
+    """Read every picture. What cannot be opened is refused on its own; Raises Retryable when the reader does."""
     assert isinstance(task, ExamOcrInput)  # noqa: S101 - the caller picks run by the input's kind
     cv2.setNumThreads(1)
     done: list[PictureRead] = []
@@ -68,7 +78,8 @@ def whitened(gray: Gray) -> Gray:
 
 
 def _written(source: str, page: int, straight: Gray, out: Path, number: str) -> PictureRead:
-    seen = read(straight)
+    reader = _reader[0]
+    seen = read(straight, reader)
     name = f"read-{number}.png"
     cv2.imwrite(str(out / name), straight)
     formulae = []
@@ -85,6 +96,7 @@ def _written(source: str, page: int, straight: Gray, out: Path, number: str) -> 
         confidence=round(confidence(seen), 3),
         lines=lines,
         formulae=tuple(formulae),
+        engine=reader.name,
         straightened=name,
     )
 
