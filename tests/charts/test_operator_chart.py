@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from charts_support import CHARTS, HELM_SECONDS, ROOT, Refused, Release, render
+from charts_support import CHARTS, HELM_SECONDS, ROOT, Refused, Release, render, stage
 from cluster import clients
 
 DEPLOY = ROOT / "operator" / "deploy"
@@ -73,3 +73,30 @@ def test_a_package_renders_the_same(tmp_path: Path) -> None:
 def test_a_cluster_without_a_name_is_refused() -> None:
     with pytest.raises(Refused, match="clusterId: needed"):
         operator(clusterId="")
+
+
+def test_the_first_pods_of_the_workers_wait_for_keda() -> None:
+    """Its three bindings know the workers of charts/academy by labels of ReplicaSets and ScaledObjects."""
+    release, platform = operator(namespaces=["academy", "second"]), stage(1)
+    (policy,) = release.of("ValidatingAdmissionPolicy").values()
+    spec = policy["spec"]
+    (selected,) = spec["matchConstraints"]["namespaceSelector"]["matchExpressions"]
+    assert selected["values"] == ["academy", "second"]
+    scaled = {
+        found["metadata"]["name"]: found
+        for found in platform.of("ScaledObject").values()
+        if found["spec"]["minReplicaCount"] == 0
+    }
+    held = set()
+    for binding in release.of("ValidatingAdmissionPolicyBinding").values():
+        about = binding["spec"]
+        assert (about["policyName"], about["validationActions"]) == (policy["metadata"]["name"], ["Deny"])
+        assert about["paramRef"]["parameterNotFoundAction"] == "Deny"
+        wanted = about["matchResources"]["objectSelector"]["matchLabels"].items()
+        assert about["paramRef"]["selector"]["matchLabels"].items() == wanted
+        (name,) = (name for name, found in scaled.items() if wanted <= found["metadata"]["labels"].items())
+        assert wanted <= platform.get("Deployment", name)["spec"]["template"]["metadata"]["labels"].items()
+        others = [pod for found, pod in platform.pods() if found != name]
+        assert not any(wanted <= pod["metadata"]["labels"].items() for pod in others)
+        held.add(name)
+    assert held == set(scaled)

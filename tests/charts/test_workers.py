@@ -32,6 +32,7 @@ def pair(request: pytest.FixtureRequest) -> tuple[Manifest, Manifest]:
 
 
 def test_keda_and_nobody_else_owns_the_replicas(pair: tuple[Manifest, Manifest]) -> None:
+    """That the first pod waits for KEDA too: tests/e2e/charts/test_first_pods.py."""
     scaled, deployment = pair
     assert "replicas" not in deployment["spec"]
     assert scaled["spec"]["scaleTargetRef"] == {"name": deployment["metadata"]["name"]}

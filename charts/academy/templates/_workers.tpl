@@ -1,6 +1,6 @@
 {{/*
 The three workers: what differs between them is in this table and in .Values.workers. KEDA owns the replicas, so a
-Deployment states none.
+Deployment states none, not even at first: charts/academy-operator's first-pods.yaml keeps its first ReplicaSet empty.
 */}}
 {{- define "academy.workerTable" -}}
 video:
