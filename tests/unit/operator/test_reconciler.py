@@ -2,11 +2,13 @@
 
 import copy
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from operator_support import World
 
+from academy_operator import metrics
 from academy_operator.errors import AccessDenied, Forbidden, ProviderFault, Throttled
 from academy_operator.fake_cluster import FakeCluster
 from academy_operator.model import FINALIZER, Resource, resource_of
@@ -49,6 +51,35 @@ def test_a_new_operator_takes_its_queue_back() -> None:
     again.reconciler.reconcile(uid)
     assert again.condition(uid, "Ready") == ("True", "Available")
     assert again.queues.writes() == []
+
+
+class Dropping(FakeQueues):
+    """An emulator that takes an attribute and does not keep it, as moto does with RedriveAllowPolicy."""
+
+    def set_attributes(self, url: str, attributes: Mapping[str, str]) -> None:
+        super().set_attributes(url, {key: value for key, value in attributes.items() if key != "RedriveAllowPolicy"})
+
+
+def test_what_an_emulator_drops_is_no_change() -> None:
+    """A new process tries it anew, once; whoever counts changes is not told of any."""
+    world = World()
+    world.queues = Dropping(world.hands.clock(), emulator=True)
+    uid = world.queue("video")
+    world.reconciler.reconcile(uid)
+    world.restart()
+    world.queues.calls.clear()
+    before = passes()
+    world.reconciler.reconcile(uid)
+    assert world.queues.writes() == ["SetQueueAttributes"]
+    assert passes() == {**before, "unchanged": before["unchanged"] + 1}
+
+
+def passes() -> dict[str, float]:
+    """Passes over Queues so far, by their outcome."""
+    return {
+        outcome: metrics.RECONCILES.labels("Queue", outcome)._value.get()  # type: ignore[attr-defined]
+        for outcome in ("changed", "unchanged")
+    }
 
 
 def due_at_once(world: World) -> list[str]:

@@ -150,18 +150,18 @@ class QueueKind:
     def _converge(
         self, provider: QueueProvider, wanted: desired.Desired, owner: Owner, adoption: str, status: Json
     ) -> tuple[desired.Observed, int, str]:
-        """Observe and apply until nothing is left: what is there, writes made, and what does not show yet."""
+        """Observe and apply until nothing is left: what is there, writes that changed anything, and what is late."""
         applied: list[desired.Action] = []
         for _ in range(ROUNDS):
             observed = self._see(provider, wanted)
             desired.check_ownership(wanted, observed, owner, adoption)
             actions = desired.plan(wanted, observed, status.get("managedTagKeys") or ())
             if not actions:
-                return observed, len(applied), ""
+                return observed, self._kept(applied), ""
             fresh = [action for action in actions if action not in applied]
             if not fresh and not (provider.emulator and self._learn(actions, observed)):
                 _check_visible(wanted, observed)
-                return observed, len(applied), ", ".join(type(action).__name__ for action in actions)
+                return observed, self._kept(applied), ", ".join(type(action).__name__ for action in actions)
             for action in fresh:
                 self._apply(provider, action)
                 applied.append(action)
@@ -179,6 +179,14 @@ class QueueKind:
         }
         self._unsupported |= dropped
         return bool(dropped)
+
+    def _kept(self, applied: list[desired.Action]) -> int:
+        """Writes that changed anything: an emulator that drops one is tried by every process anew."""
+        dropped = self._unsupported
+        return sum(
+            not (isinstance(action, desired.SetAttributes) and action.attributes.keys() <= dropped)
+            for action in applied
+        )
 
     def _apply(self, provider: QueueProvider, action: desired.Action) -> None:
         log.info("writing", action=type(action).__name__)
