@@ -107,7 +107,7 @@ def build_again(name: str) -> str:
     """Build it once more from the beginning, under another tag; its reference."""
     wanted = f"{reference(name)}-again"
     with cache.locked(_home()):
-        buildah(*_build_command(IMAGES[name], wanted), "--no-cache", str(ROOT))
+        buildah(*_build_command(IMAGES[name], wanted), "--layers", "--no-cache", str(ROOT))
     return wanted
 
 
