@@ -1,6 +1,12 @@
 """The platform in the test cluster, installed by its charts as users install it, and how tests reach it."""
 
 import base64
+import csv
+import io
+import json
+import os
+import shlex
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +16,7 @@ from typing import Any
 from unittest import mock
 
 import boto3
+import psutil
 from cluster import helm, images, kubectl, provider
 
 from academy_local import client
@@ -27,6 +34,7 @@ QUEUES = {
     "premium": "academy-ai-jobs-premium",
 }
 WORKERS = {"video": "academy-video-worker", "cpu": "academy-ai-worker-cpu", "premium": "academy-ai-worker-gpu"}
+DATABASE_POD = "academy-dev-postgres-0"
 INSTALL_SECONDS = 420
 PUBLISH_SECONDS = 300.0
 
@@ -112,6 +120,13 @@ class Platform:
             found.sign_in(first["email"], first["password"])
             yield found
 
+    def signed_in(self, director: client.Client) -> tuple[str, dict[str, str]]:
+        """The API's address and the headers of a director's session, for other clients of it."""
+        http = director._http
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in http.cookies.jar)
+        headers = {"Host": "academy-api:8000", "Cookie": cookies, "X-CSRFToken": http.headers["X-CSRFToken"]}
+        return f"http://{self.address('academy-api')}:8000", headers
+
     def sqs(self) -> Any:
         """SQS, as somebody outside sees it."""
         return self._aws("sqs", "academy-dev-emulator", 5000, "ap-northeast-2")
@@ -129,6 +144,14 @@ class Platform:
             aws_secret_access_key="local",
         )
 
+    def query(self, question: str, **values: str) -> list[dict[str, str]]:
+        """Ask the platform's database, as its administrator; `:'name'` stands for a value. Rows by their columns."""
+        given = " ".join(shlex.quote(f"--set={name}={value}") for name, value in values.items())
+        psql = '"$(ls -d /usr/lib/postgresql/*/bin)/psql" --host=/tmp --username=postgres --dbname=academy --csv'
+        command = f"{psql} --set=ON_ERROR_STOP=1 {given}"
+        told = self.run("exec", "-i", DATABASE_POD, "--", "sh", "-c", command, content=question)
+        return list(csv.DictReader(io.StringIO(told)))
+
     def depth(self, queue: str) -> int:
         """Messages of a queue, in flight or not."""
         sqs = self.sqs()
@@ -145,6 +168,40 @@ class Platform:
         component = WORKERS[worker].removeprefix("academy-")
         found: list[dict[str, Any]] = self.run.get("pods", "-l", f"app.kubernetes.io/component={component}")["items"]
         return found
+
+    def running(self, worker: str) -> list[dict[str, Any]]:
+        """Its pods that run and may go on."""
+        return [
+            pod
+            for pod in self.workers(worker)
+            if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
+        ]
+
+    def evict(self, pod: dict[str, Any]) -> None:
+        """What `kubectl drain` and Karpenter do: SIGTERM, and the grace period of the pod."""
+        name = pod["metadata"]["name"]
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": NAMESPACE}}
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}/eviction"
+        self.run("create", "--raw", path, "-f", "-", content=json.dumps(body))
+
+
+def kill(pod: dict[str, Any]) -> int:
+    """SIGKILL to the pod's own processes, as the kernel does when memory ends; how many there were.
+
+    Only where the nodes' processes are this machine's: namespaces and kind.
+    """
+    killed = 0
+    for process in psutil.process_iter(["pid", "exe"]):
+        pid = process.info["pid"]
+        try:
+            groups = Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii").replace("_", "-")
+            # The pause container has the same pod in its name; it holds the pod's addresses and stays.
+            if f"pod{pod['metadata']['uid']}" in groups and "python" in (process.info["exe"] or ""):
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended in this moment
+    return killed
 
 
 def prepare(cluster: provider.Provider) -> Platform:

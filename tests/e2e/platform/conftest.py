@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import platform_e2e
 import pytest
@@ -12,7 +13,7 @@ from academy_local import client
 
 
 @pytest.fixture(scope="session")
-def platform(cluster: provider.Provider) -> Platform:
+def platform(cluster: provider.Provider, events: list[dict[str, Any]]) -> Platform:
     """Backends, operator and platform, ready."""
     found = platform_e2e.prepare(cluster)
     try:
@@ -22,7 +23,15 @@ def platform(cluster: provider.Provider) -> Platform:
     except Exception:
         print(platform_e2e.describe(found.run))  # noqa: T201  (what a person would look at)
         raise
+    # Before any test has had a worker started.
+    events.extend(found.run.get("events")["items"])
     return found
+
+
+@pytest.fixture(scope="session")
+def events() -> list[dict[str, Any]]:
+    """What the cluster told while everything was installed, for who asks for `platform` too."""
+    return []
 
 
 @pytest.fixture

@@ -1,9 +1,16 @@
 """`helm install` gives a platform that works: everything ready, `helm test` passes, a second time changes nothing."""
 
+from typing import Any
+
+import pytest
 from cluster.kubectl import Kubectl
 from platform_e2e import NAMESPACE, QUEUES, Platform
+from support import wait_until
 
 DEPLOYMENTS = ("academy-api", "academy-relay", "academy-pgbouncer", "academy-operator")
+
+HELM_TEST_SECONDS = 300
+BACK_SECONDS = 180
 
 
 def test_everything_is_ready_and_workers_are_at_zero(platform: Platform) -> None:
@@ -11,6 +18,22 @@ def test_everything_is_ready_and_workers_are_at_zero(platform: Platform) -> None
         platform.run.await_condition(f"deployment/{name}", "Available")
     for worker in ("video", "cpu"):
         assert (platform.replicas(worker), platform.workers(worker)) == (0, [])
+
+
+@pytest.mark.usefixtures("platform")
+def test_no_worker_was_ever_started(events: list[dict[str, Any]]) -> None:
+    """Not for a second: whatever the ReplicaSets made is in the events of the installation."""
+    started = [event["message"] for event in events if event["reason"] == "SuccessfulCreate"]
+    assert any("academy-api-" in message for message in started), "events tell of pods"
+    assert [message for message in started if "-worker" in message] == []
+
+
+def test_helm_test_publishes_a_lecture_of_its_own(platform: Platform) -> None:
+    before = platform.query("SELECT count(*) FROM lectures_lecture")
+    platform.helm("test", "academy", "--timeout", f"{HELM_TEST_SECONDS}s", timeout=2 * HELM_TEST_SECONDS)
+    assert "SMOKE_PASSED" in platform.run("logs", "academy-test", "-c", "test")
+    assert platform.query("SELECT count(*) FROM lectures_lecture") == before
+    wait_until(lambda: platform.workers("video") == [], BACK_SECONDS, "its worker has gone")
 
 
 def test_the_operator_made_the_queues_and_buckets_that_the_chart_asks_for(platform: Platform) -> None:
