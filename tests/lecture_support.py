@@ -151,9 +151,9 @@ class Worker(ClaimingWorker):
         assert task.kind == "video.publish"
         self.complete(task, published_of(plan))
 
-    def refuse(self, task: ClaimedTask) -> None:
+    def refuse(self, task: ClaimedTask, code: str = "no-video") -> None:
         """Fail one claimed task for good: there is no video."""
-        self.fail(task, "no-video", "영상이 없습니다.", "There is no video in it.")
+        self.fail(task, code, "영상이 없습니다.", "There is no video in it.")
 
     def encode(self, plan: PlanResult) -> None:
         """Do the whole job."""

@@ -7,6 +7,7 @@ Hundreds of files, damaged by a seeded hand or built to mislead, go through plan
 import os
 import random
 import resource
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -244,24 +245,55 @@ def test_files_built_to_mislead(real: list[bytes], trap: Trap, tmp_path: Path, k
         assert [key for key in worker.store.objects if key.startswith(media.PREFIX)] == []
 
 
-CUT_PICTURES = 6
-"""Pictures at a cut that need not be whole: B-pictures refer to those around them."""
+@dataclass(frozen=True)
+class Packet:
+    """A picture's packet in a file: the picture's number, where its bytes begin and end."""
+
+    number: int
+    start: int
+    end: int
 
 
-def test_a_file_cut_in_the_middle_is_published_and_the_loss_is_said(folder: Path, tmp_path: Path) -> None:
-    lecture = media.numbered_lecture(folder / "whole.mp4", Fraction(30), 10, words=("-movflags", "+faststart"))
+@pytest.fixture(scope="module")
+def indexed(folder: Path) -> tuple[Path, list[Packet]]:
+    """Six numbered seconds with two B-pictures between references, index in front; its packets in file order."""
+    path = media.numbered_lecture(folder / "whole.mp4", Fraction(30), 6, words=("-movflags", "+faststart")).path
+    show = ("-select_streams", "v:0", "-show_entries", "packet=pts_time,pos,size", "-of", "csv=p=0")
+    done = subprocess.run((media.FFPROBE, "-v", "error", *show, path), capture_output=True, check=True, text=True)
+    rows = [line.split(",")[:3] for line in done.stdout.split()]
+    return path, [Packet(round(float(time) * 30), int(at), int(at) + int(size)) for time, size, at in rows]
+
+
+@pytest.mark.parametrize("where", ["in a reference", "behind a reference", "in a B-picture", "behind both B-pictures"])
+def test_a_file_cut_in_the_middle_is_published_and_the_loss_is_said(
+    indexed: tuple[Path, list[Packet]], tmp_path: Path, where: str
+) -> None:
+    """All that the file holds is shown at its time; the picture before stands where it holds nothing.
+
+    A B-picture comes after the reference behind it: a cut between the two leaves a gap before the last picture.
+    """
+    whole, packets = indexed
+    reference = next(at for at in range(100, 120) if packets[at].number > packets[at + 2].number)
+    first, second = packets[reference + 1], packets[reference + 2]
+    cut = {
+        "in a reference": (packets[reference].start + packets[reference].end) // 2,
+        "behind a reference": packets[reference].end,
+        "in a B-picture": (second.start + second.end) // 2,
+        "behind both B-pictures": second.end,
+    }[where]
+    assert first.number < second.number < packets[reference].number
     path = tmp_path / "cut.mp4"
-    path.write_bytes(lecture.path.read_bytes()[: lecture.path.stat().st_size * 6 // 10])
+    path.write_bytes(whole.read_bytes()[:cut])
     work = tmp_path / "work"
     work.mkdir()
     worker = media.Worker(media.WatchedStore(), work, RULES)
     made = media.publish(worker, media.upload_source(worker.store, path))
-    assert 3 < made.result.duration_seconds < 8
-    assert made.result.lost_seconds == pytest.approx(10 - made.result.duration_seconds, abs=0.2)
+    held = [packet.number for packet in packets if packet.end <= cut]
+    length = 1 + max(packet.number for packet in packets if packet.start < cut)
     numbers, _ = media.read_frames(made.joined("120p"), 160, 120)
-    # The picture at the cut lacks data: it and the few that are made up from it may stand still or be unreadable.
-    whole = len(numbers) - CUT_PICTURES
-    assert numbers[:whole] == list(range(whole))
+    assert numbers == [max(number for number in held if number <= at) for at in range(length)]
+    assert made.result.duration_seconds == pytest.approx(length / 30)
+    assert made.result.lost_seconds == pytest.approx(6 - length / 30, abs=0.2)
 
 
 def test_a_hole_in_the_middle_costs_what_lies_in_it(folder: Path, tmp_path: Path) -> None:

@@ -127,10 +127,13 @@ def test_a_stretch_that_is_made_again_costs_that_stretch_and_changes_nothing(
         outcome = worker.run(kind, task)
         pictures.append(kind.name)
     assert pictures.count(NORMALISE.name) > 5
-    numbers, _ = media.read_frames(finished(worker, outcome).joined("160p"), 214, 160)
+    made = finished(worker, outcome)
+    numbers, _ = media.read_frames(made.joined("160p"), 214, 160)
     body = numbers[2:-4]
     assert body == list(range(body[0], body[0] + len(body)))
-    assert not [key for key in worker.store.objects if "intermediate" in key]
+    # A database restored to before the end has its chunks made again, by a worker that has read nothing yet.
+    again = dataclasses.replace(worker).run(CHUNK, ChunkInput.model_validate(outcome.children[0].input))
+    assert again.result == made.chunks[0]
 
 
 def test_a_store_that_fails_is_not_the_sources_fault(

@@ -14,6 +14,12 @@ from pydantic import Field
 
 from academy_core.kinds import Payload, Queue, TaskKind, Urgency
 
+REFUSED = "source-"
+"""How the code of every reason begins that lies in the file itself: trying that file again cannot help."""
+
+INTERMEDIATE = "intermediate/"
+"""Where the normalised source lies, below the output prefix: needed while chunks are made, and a while after."""
+
 BASE_SECONDS = 10
 """Time of frame 0 in every rendition: more than B-frames and the encoder's delay reach back, so no time is negative."""
 

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from pydantic import Field
 
 from academy_core.kinds import Payload
-from academy_core.video import Name
+from academy_core.video import INTERMEDIATE, Name
 from academy_video import ebml
 
-FOLDER = "intermediate"
+FOLDER = INTERMEDIATE.rstrip("/")
 _HASH_DIGITS = 16
 _CLUSTER_MS = 5000
 _CLUSTER_BYTES = 4 * 1024 * 1024

@@ -27,7 +27,6 @@ from academy_core.video import (
     PublishResult,
 )
 from academy_video import chunk, ffmpeg, keyframes, ladder, loudness, normalise, plan, probe, process, publish, reader
-from academy_video.intermediate import FOLDER
 from academy_video.tools import CACHE_CONTROL, Tools
 
 _PROBE_SECONDS = 60
@@ -211,8 +210,6 @@ def _publish(tools: Tools, poster_at_seconds: float, context: TaskContext[Publis
         _put(tools, prefix, "poster", _poster(tools, context, chunks, poster_at_seconds), "jpg", "image/jpeg"),
         _put(tools, prefix, "thumbnails", publish.thumbnails(task.encoding, chunks).encode(), "vtt", "text/vtt"),
     ]
-    if task.encoding.intermediate is not None:
-        tools.store.delete_prefix(f"{prefix}{FOLDER}/")
     context.progress(100)
     (poster, poster_bytes), (thumbnails, thumbnails_bytes) = images
     return PublishResult(

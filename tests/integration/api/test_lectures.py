@@ -94,6 +94,11 @@ def a_day_later() -> None:
     Tombstone.objects.exclude(due_at=None).update(due_at=timezone.now())
 
 
+def time_passes(by: timedelta) -> None:
+    """Every step that is to come is due so much sooner."""
+    Tombstone.objects.exclude(due_at=None).update(due_at=F("due_at") - by)
+
+
 def ok(answer: Any, status: int = 200) -> Any:
     assert answer.status_code == status, answer.content
     return answer.json() if answer.content else None
@@ -810,6 +815,46 @@ def test_a_failure_has_its_reason_and_a_retry_goes_on(
     refused(teacher.call("POST", f"{LECTURES}/{lecture}/retry"), 409, "nothing-to-retry")
 
 
+def test_of_a_file_refused_after_its_plan_nothing_is_left(
+    teacher: Api, working: Working, video: FakeStore, relay: Relay
+) -> None:
+    """Its first chunk plays already when another one finds that nothing more of it can be decoded."""
+    worker, publication, complete = working
+    lecture = str(publication.lecture_id)
+    put_media(video, publication, chunk_of(PLAN, 0))
+    complete(0)
+    relay.turn()
+    worker.refuse(worker.chunks[1], "source-damaged")
+    assert detail(teacher, lecture)["state"] == "failed"
+    refused(teacher.call("POST", f"{LECTURES}/{lecture}/retry"), 409, "nothing-to-retry")
+    assert detail(teacher, lecture)["publication"]["reason"]["code"] == "source-damaged"
+    graves.sweep()
+    put_media(video, publication, chunk_of(PLAN, 2))  # by a worker that has not heard of it yet
+    tombstone = Tombstone.objects.get(pk=publication.pk)
+    assert tombstone.due_at is not None
+    assert graves.LONGEST_TASK < tombstone.due_at - publication.created_at < 2 * graves.LONGEST_TASK
+    time_passes(2 * graves.LONGEST_TASK)
+    graves.sweep()
+    assert not video.objects
+    assert Tombstone.objects.get(pk=publication.pk).due_at is None
+    ok(teacher.call("POST", f"{LECTURES}/{lecture}/replace", FILE), 201)
+
+
+def test_a_replacement_that_is_refused_leaves_the_ready_one(teacher: Api, video: FakeStore, relay: Relay) -> None:
+    lecture = made_ready(teacher, relay)
+    whole = dict(video.objects)
+    ok(teacher.call("POST", f"{LECTURES}/{lecture}/replace", FILE), 201)
+    send_parts(teacher, lecture, video)
+    ok(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"))
+    worker = Worker()
+    worker.refuse(worker.claim(), "source-unreadable")
+    assert video.objects.keys() > whole.keys()
+    time_passes(2 * graves.LONGEST_TASK)
+    graves.sweep()
+    assert video.objects == whole
+    assert state_of(teacher, lecture) == "ready"
+
+
 def test_deleting_a_finished_job_before_its_playlists_ended_is_harmless(
     teacher: Api, video: FakeStore, relay: Relay
 ) -> None:
@@ -837,6 +882,14 @@ def put_media(bucket: FakeStore, publication: Publication, *chunks: ChunkResult)
     return keys
 
 
+def put_intermediate(bucket: FakeStore, publication: Publication) -> list[str]:
+    """A normalised source, as the worker leaves it; its keys."""
+    keys = [f"{publication.output_prefix}intermediate/{name}" for name in ("front.a.mkv", "000000.b.mkv", "index.json")]
+    for key in keys:
+        bucket.put(key, b"media", content_type="video/x-matroska")
+    return keys
+
+
 def age(bucket: FakeStore, by: timedelta) -> None:
     """Everything stored, and every publication, gets older."""
     for key, found in bucket.objects.items():
@@ -849,6 +902,7 @@ def test_what_a_ready_publication_does_not_list_goes_after_a_day(teacher: Api, v
     publication = Publication.objects.get(lecture=lecture)
     listed = put_media(video, publication, *(chunk_of(PLAN, index) for index in range(3)))
     left = put_media(video, publication, chunk_of(PLAN, 1, init="b"))
+    left += put_intermediate(video, publication)
     whole = set(video.objects)
     graves.tidy()
     assert set(video.objects) == whole, "too young: a worker that lost its lease may still be writing"
@@ -876,12 +930,13 @@ def test_what_the_stored_playlists_name_is_never_unlisted(teacher: Api, video: F
     assert named in video.objects
 
 
-def test_a_job_that_was_folded_away_deletes_nothing(teacher: Api, video: FakeStore, relay: Relay) -> None:
+def test_a_job_that_was_folded_away_deletes_nothing_but_the_normalised_source(teacher: Api, video: FakeStore, relay: Relay) -> None:
     lecture = made_ready(teacher, relay)
     publication = Publication.objects.get(lecture=lecture)
     put_media(video, publication, chunk_of(PLAN, 0, init="b"))
-    age(video, graves.KEPT_FOR + graves.LONGEST_TASK)
     whole = set(video.objects)
+    put_intermediate(video, publication)
+    age(video, graves.KEPT_FOR + graves.LONGEST_TASK)
     sql.execute("DELETE FROM ledger_task WHERE job_id = %(job)s", {"job": publication.job})
     graves.tidy()
     assert set(video.objects) == whole
@@ -943,6 +998,7 @@ def test_a_database_restored_to_an_hour_ago_loses_no_lecture(teacher: Api, video
     deleted, replaced = made_ready(teacher, relay, "지운 강의"), made_ready(teacher, relay, "교체한 강의")
     encoding = uploaded(teacher, video, "변환 중")
     Worker().plan(PLAN)
+    put_intermediate(video, newest(encoding))  # what its chunks read
     hour_ago = transaction.savepoint()
     alive = dict(video.objects)
 

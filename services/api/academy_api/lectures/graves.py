@@ -20,7 +20,7 @@ from academy_api.lectures.models import Lecture, Publication, State, Tombstone, 
 from academy_api.ledger import jobs
 from academy_core.errors import Retryable
 from academy_core.store import ObjectStore
-from academy_core.video import KINDS
+from academy_core.video import INTERMEDIATE, KINDS
 
 SWEEP_SECONDS = 5.0
 GIVE_UP_SECONDS = 60.0
@@ -42,10 +42,11 @@ _BATCH = 100
 _log = structlog.get_logger(__name__)
 
 
-def bury(publications: Iterable[Publication], *, hide_at: datetime | None = None, keep: bool = True) -> None:
-    """Leave a tombstone for each (in the caller's transaction). Hidden at once unless `hide_at` says later.
+def bury(publications: Iterable[Publication], *, first_step_at: datetime | None = None, keep: bool = True) -> None:
+    """Leave a tombstone for each (in the caller's transaction). The first step is due at once unless `first_step_at` says later.
 
-    `keep` False: deleted at the first step, because it never was a lecture (no video, an upload left alone).
+    It hides the publication; with `keep` False it deletes it, because it never was a lecture (no video, a file that is
+    refused, an upload left alone).
     """
     now = timezone.now()
     Tombstone.objects.bulk_create(
@@ -57,7 +58,7 @@ def bury(publications: Iterable[Publication], *, hide_at: datetime | None = None
                 source_key=publication.upload.source_key,
                 upload_id=publication.upload.upload_id,
                 created_at=now,
-                due_at=hide_at or now,
+                due_at=first_step_at or now,
                 hidden=not keep,
             )
             for publication in publications
@@ -118,7 +119,8 @@ def _delete(bucket: ObjectStore, cdn: Cdn, tombstone: Tombstone) -> None:
 def tidy() -> None:
     """Relay duty: rid one ready publication of files that it does not list, once, a day after the last could come.
 
-    Such files are what an attempt left that was killed or lost its lease and whose successor gave other bytes.
+    Such files are the normalised source, which a database restored to before the end needs to make chunks again, and
+    what an attempt left that was killed or lost its lease and whose successor gave other bytes.
     """
     before = timezone.now() - KEPT_FOR - LONGEST_TASK
     untidied = Publication.objects.filter(state=State.READY, tidied_at=None, ready_at__lt=before)
@@ -129,12 +131,19 @@ def tidy() -> None:
     listed = _listed(bucket, publication)
     old = timezone.now() - KEPT_FOR
     unlisted = [
-        info.key for info in bucket.list(prefix) if info.key.removeprefix(prefix) not in listed and info.modified < old
+        info.key
+        for info in bucket.list(prefix)
+        if info.modified < old and _unlisted(info.key.removeprefix(prefix), listed)
     ]
-    if listed and unlisted:
+    if unlisted:
         bucket.delete_many(unlisted)
         _log.info("publication_tidied", publication=str(publication.pk), deleted=len(unlisted))
     Publication.objects.filter(pk=publication.pk).update(tidied_at=timezone.now())
+
+
+def _unlisted(name: str, listed: set[str]) -> bool:
+    """Whether a publication that is complete can do without the file. Nothing but the normalised source if unknown."""
+    return name.startswith(INTERMEDIATE) or bool(listed and name not in listed)
 
 
 def _listed(bucket: ObjectStore, publication: Publication) -> set[str]:

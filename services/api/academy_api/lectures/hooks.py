@@ -6,11 +6,19 @@ A publication that was deleted or replaced meanwhile is simply not there any mor
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from django.utils import timezone
+
 from academy_api.lectures import graves, states
 from academy_api.lectures.models import Lecture, Publication, State
 from academy_api.ledger.registry import JobKind, JobRecord
-from academy_core.errors import Reason
+from academy_core.errors import Conflict, Reason
+from academy_core.video import REFUSED
 
+NOTHING_TO_RETRY = Reason(
+    "nothing-to-retry",
+    "다시 시도할 수 있는 실패한 작업이 없습니다. 파일을 다시 올리려면 영상 교체를 이용해 주세요.",
+    "There is no failed encoding to retry. To upload a file again, replace the recording.",
+)
 JOB_KIND = "lecture.encode"
 
 
@@ -35,8 +43,15 @@ def _succeeded(job: JobRecord, result: Mapping[str, Any]) -> None:
 
 
 def _failed(job: JobRecord, reason: Reason) -> None:
-    """The source stays, for a retry."""
-    _of(job, lambda publication: states.fail(publication, reason))
+    """The source stays, for a retry; of a file that is refused nothing stays."""
+
+    def change(publication: Publication) -> None:
+        states.fail(publication, reason)
+        if reason.code.startswith(REFUSED):
+            # Other chunks' workers may still be writing: they learn of the end by their next heartbeat, if at all.
+            graves.bury([publication], first_step_at=timezone.now() + graves.LONGEST_TASK, keep=False)
+
+    _of(job, change)
 
 
 def _cancelled(job: JobRecord) -> None:
@@ -51,9 +66,14 @@ def _cancelled(job: JobRecord) -> None:
 
 
 def _reopened(job: JobRecord) -> None:
-    """A retry goes on where the job failed; what was listed before can be played at once."""
+    """A retry goes on where the job failed; what was listed before can be played at once.
+
+    Raises Conflict for a file that was refused: it is being deleted.
+    """
 
     def change(publication: Publication) -> None:
+        if publication.reason_code.startswith(REFUSED):
+            raise Conflict(reason=NOTHING_TO_RETRY)
         publication.state = State.PLAYABLE if publication.chunks_listed else State.PROCESSING
         publication.reason_code = publication.reason_ko = publication.reason_en = ""
         publication.save(update_fields=["state", "reason_code", "reason_ko", "reason_en"])

@@ -247,5 +247,5 @@ def _record(step: _Step) -> None:
 def _supersede(lecture: Lecture) -> None:
     """The publication that played until now goes; who watches it may go on for a while."""
     old = list(lecture.publications.select_related("upload").filter(state=State.READY))
-    graves.bury(old, hide_at=timezone.now() + graves.SUPERSEDED_FOR)
+    graves.bury(old, first_step_at=timezone.now() + graves.SUPERSEDED_FOR)
     lecture.publications.filter(pk__in=[each.pk for each in old]).delete()

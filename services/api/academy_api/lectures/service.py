@@ -34,11 +34,6 @@ NOTHING_TO_CANCEL = Reason(
     "취소할 작업이 없습니다. 이미 끝났거나 취소되었습니다.",
     "There is nothing to cancel: it has ended or was cancelled already.",
 )
-NOTHING_TO_RETRY = Reason(
-    "nothing-to-retry",
-    "다시 시도할 수 있는 실패한 작업이 없습니다. 파일을 다시 올리려면 영상 교체를 이용해 주세요.",
-    "There is no failed encoding to retry. To upload a file again, replace the recording.",
-)
 CHANGING = Reason(
     "lecture-changing",
     "방금 업로드가 완료되어 상태가 바뀌고 있습니다. 잠시 뒤 다시 시도해 주세요.",
@@ -174,7 +169,7 @@ def retry(lecture: UUID) -> None:
     """Go on with a failed encoding. Raises Conflict when there is none."""
     failed = Publication.objects.filter(lecture=lecture, state=State.FAILED, job__isnull=False).first()
     if failed is None or failed.job is None:
-        raise Conflict(reason=NOTHING_TO_RETRY)
+        raise Conflict(reason=hooks.NOTHING_TO_RETRY)
     jobs.retry(failed.job)
 
 
