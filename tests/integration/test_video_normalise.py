@@ -1,7 +1,6 @@
-"""Normalising: stretches that stop and go on, workers killed between them, and how much of the source is read."""
+"""Normalising: stretches that stop and go on, workers killed between them."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
@@ -15,7 +14,7 @@ from academy_core.errors import Permanent, StoreUnavailable
 from academy_core.kinds import TaskKind
 from academy_core.ledger import NewTask
 from academy_core.tasks import Outcome
-from academy_core.video import CHUNK, KINDS, NORMALISE, PLAN, ChunkInput, NormaliseInput, PlanResult
+from academy_core.video import CHUNK, KINDS, NORMALISE, PLAN, ChunkInput, NormaliseInput
 from academy_video import ladder, normalise, plan
 
 STEPS = (ladder.Step(160, 20, 400_000, 800_000), ladder.Step(120, 20, 200_000, 400_000))
@@ -171,53 +170,6 @@ def test_a_copy_that_never_meets_its_place_is_refused(
     changed = following.model_copy(update={"source": media.upload_source(worker.store, other.path)})
     with pytest.raises(Permanent):
         worker.run(NORMALISE, changed)
-
-
-# How much is read
-
-MINUTES = 90
-PLAIN = plan.Rules(
-    segment_seconds=6, min_segments=3, steps=(ladder.Step(72, 30, 100_000, 200_000),), loudness=ladder.LOUDNESS_LUFS
-)
-
-
-@pytest.fixture(scope="module")
-def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An hour and a half, small but noisy, key frames 10 s apart."""
-    folder = tmp_path_factory.mktemp("noisy")
-    minute = folder / "minute.mp4"
-    graph = "nullsrc=s=96x72:r=10:d=60,geq=random(1)*255:128:128"
-    sound = ("-f", "lavfi", "-i", "anoisesrc=d=60:a=0.1:r=48000", "-c:a", "aac", "-b:a", "48k")
-    coding = ("-c:v", "libx264", "-preset", "ultrafast", "-b:v", "300k", "-maxrate", "300k", "-bufsize", "300k")
-    media.ffmpeg("-f", "lavfi", "-i", graph, *sound, *coding, "-g", "100", minute, level="error")
-    path = folder / "noisy.mp4"
-    media.ffmpeg("-stream_loop", str(MINUTES - 1), "-i", minute, "-c", "copy", path, level="error")
-    return path
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(("name", "most"), [("direct.mp4", 1.2), ("normalised.ts", 2.3)])
-def test_little_more_than_the_source_is_read(
-    worker: media.Worker, noisy: Path, tmp_path: Path, name: str, most: float
-) -> None:
-    """Counted at the store over plan, normalise and every chunk; two workers take turns."""
-    path = tmp_path / name
-    media.ffmpeg("-i", noisy, "-c", "copy", path, level="error")
-    source = media.upload_source(worker.store, path)
-    workers = itertools.cycle([dataclasses.replace(worker, rules=PLAIN), dataclasses.replace(worker, rules=PLAIN)])
-    outcome = next(workers).run(PLAN, source)
-    while media.planned(outcome) is None:
-        kind, task = task_of(outcome.children[0])
-        outcome = next(workers).run(kind, task)
-    made = media.planned(outcome)
-    assert isinstance(made, PlanResult)
-    assert made.duration_seconds == pytest.approx(60 * MINUTES, rel=0.01)
-    assert made.encoding.audio is not None
-    assert made.encoding.audio.gain_db != 0
-    for child in outcome.children:
-        next(workers).run(CHUNK, ChunkInput.model_validate(child.input))
-    ratio = worker.store.bytes_read() / source.source_bytes
-    assert 1 <= ratio <= most, f"{len(worker.store.reads)} requests for {source.source_bytes} bytes"
 
 
 def test_six_hours_are_planned_as_any_other_lecture(worker: media.Worker, tmp_path: Path) -> None:

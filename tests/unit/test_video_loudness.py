@@ -43,6 +43,19 @@ def test_windows_are_five_minutes_or_the_whole(seconds: int, start: int) -> None
     assert windows[-1][0] + windows[-1][1] == start + seconds
 
 
+@given(st.integers(301, 12 * 3600), st.integers(0, 100), st.integers(1, 20))
+def test_windows_begin_behind_key_frames(seconds: int, start: int, apart: int) -> None:
+    keys = [Fraction(at) for at in range(start, start + seconds, apart)]
+    plain = loudness.windows(Fraction(start), Fraction(seconds))
+    for window, wanted in zip(loudness.windows(Fraction(start), Fraction(seconds), keys), plain, strict=True):
+        assert window is not None
+        assert wanted is not None
+        assert window[1] == wanted[1]
+        assert start <= window[0] <= max(wanted[0], Fraction(start))
+        assert wanted[0] - window[0] <= apart
+        assert window[0] == start or window[0] - Fraction(1, 5) in keys
+
+
 @given(st.lists(st.integers(-690, 0), max_size=100))
 def test_folding_keeps_every_block(tenths: list[int]) -> None:
     blocks = [each / 10 for each in tenths]

@@ -66,6 +66,14 @@ def test_frame_rate(nominal: str, average: str, expected: Fraction) -> None:
     assert plan.frame_rate(video) == expected
 
 
+def test_the_picture_is_sampled_all_over_the_lecture_where_reading_is_cheap() -> None:
+    places = [Fraction(at) for at in range(7, 3607, 400)]
+    found = plan.title_places(Fraction(7), Fraction(3600), places)
+    assert found == (407, 1207, 1607, 2407, 3207)
+    assert plan.title_places(Fraction(7), Fraction(200), places) == ()
+    assert plan.title_places(Fraction(7), Fraction(3600), ()) == ()
+
+
 @pytest.mark.parametrize("rate", ladder.FRAME_RATES)
 def test_timescale_and_tick_are_exact(rate: Fraction) -> None:
     scale, tick = plan.timing(rate)

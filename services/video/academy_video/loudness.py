@@ -4,6 +4,7 @@ Part of `video.plan`: one linear gain for all chunks is decided from it.
 """
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -21,12 +22,24 @@ Window = tuple[Fraction, Fraction]
 """(start, length) of what is measured, absolute source seconds."""
 
 
-def windows(start: Fraction, seconds: Fraction) -> tuple[Window | None, ...]:
-    """What is measured: windows spread evenly, or None, the whole, of a short lecture."""
+_BEHIND_KEY = Fraction(1, 5)
+"""A window starts this much behind a key frame, so that looking for it does not lead to the key frame before."""
+
+
+def windows(start: Fraction, seconds: Fraction, keys: Sequence[Fraction] = ()) -> tuple[Window | None, ...]:
+    """What is measured: windows spread evenly, or None, the whole, of a short lecture.
+
+    Reading can begin at `keys` alone (absolute source seconds, ascending): each window is moved back to the one before.
+    """
     if seconds <= WINDOWS * WINDOW_SECONDS:
         return (None,)
     step = (seconds - WINDOW_SECONDS) / (WINDOWS - 1)
-    return tuple((start + step * number, Fraction(WINDOW_SECONDS)) for number in range(WINDOWS))
+    return tuple((_moved(start + step * number, start, keys), Fraction(WINDOW_SECONDS)) for number in range(WINDOWS))
+
+
+def _moved(wanted: Fraction, start: Fraction, keys: Sequence[Fraction]) -> Fraction:
+    at = bisect_right(keys, wanted - _BEHIND_KEY)
+    return max(start, keys[at - 1] + _BEHIND_KEY) if at else wanted
 
 
 def momentaries(text: str) -> Iterator[float]:

@@ -256,12 +256,16 @@ def samples(total: int, gop: int, rate: Fraction) -> tuple[int, ...]:
     return tuple(dict.fromkeys(starts))
 
 
-def title_places(span_start: Fraction, seconds: Fraction, keys: Sequence[Fraction]) -> tuple[Fraction, ...]:
-    """Where the picture is sampled before anything is decided, absolute seconds: at key frames, where it is cheap."""
-    if seconds < ladder.TITLE_FROM_SECONDS or not keys:
+def title_places(start: Fraction, seconds: Fraction, places: Sequence[Fraction]) -> tuple[Fraction, ...]:
+    """Where the picture is sampled before anything is decided: spread evenly, each at the nearest of `places`.
+
+    All absolute source seconds; `places` are where reading is cheap.
+    """
+    if seconds < ladder.TITLE_FROM_SECONDS or not places:
         return ()
-    wanted = (seconds * (2 * number + 1) / (2 * ladder.TITLE_SAMPLES) for number in range(ladder.TITLE_SAMPLES))
-    return tuple(span_start + keys[bisect_right(keys, at) - 1] for at in wanted)
+    count = ladder.TITLE_SAMPLES
+    wanted = (start + seconds * (2 * number + 1) / (2 * count) for number in range(count))
+    return tuple(min(places, key=lambda place: abs(place - at)) for at in wanted)
 
 
 def title(rates: Sequence[float], steps: Sequence[ladder.Step]) -> ladder.Title:

@@ -34,6 +34,9 @@ _KEEP_BELOW = 16 * 1024 * 1024
 """A single read longer than this is media, not an index: the rest of it is not kept."""
 _SEND_BUFFER = 16 * 1024
 """Small, so that what ffmpeg has not asked for yet is not fetched to wait in a socket."""
+_SEGMENT = 1440
+"""Of TCP, bytes. Loopback's own is 64 KiB, more than ffmpeg's receive buffer: a window that has been shut opens again
+only for a whole segment, and the two would wait for each other up to a minute."""
 _POLL_SECONDS = 0.05
 
 
@@ -150,6 +153,15 @@ class Served:
         """Bytes given to the child so far."""
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Before anybody can connect: what is accepted inherits it."""
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT)
+        super().server_bind()
+
+
 @contextmanager
 def serving(view: View) -> Iterator[Served]:
     """Serve a view on loopback under an address that nobody can guess, while the block runs."""
@@ -195,8 +207,7 @@ def serving(view: View) -> Iterator[Served]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the base class
             """Keep quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Answer)
     thread = threading.Thread(target=server.serve_forever, args=(_POLL_SECONDS,), name="source-reader", daemon=True)
     thread.start()
     served.url = f"http://127.0.0.1:{server.server_address[1]}{path}"

@@ -81,12 +81,16 @@ def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> O
             normalising = plan.normalise(task, source, way)
             return Outcome(PlanAnswer(), children=(NewTask.of(NORMALISE, normalising),))
         tails = _tails(tools, context, served, source, video.index)
-        gain = 0.0
-        if rules.loudness is not None and audio is not None and audio.index in tails:
-            gain = loudness.gain(_measured(tools, context, served, audio, tails[audio.index]), rules.loudness)
         turn = _turn(tools, context)
-        made = plan.plan(task, source, tails, rules, keys=keys or (), turn=turn, gain_db=gain)
-        kind = _title(tools, context, served, made, keys or (), rules)
+        made = plan.plan(task, source, tails, rules, keys=keys or (), turn=turn)
+        places = [(video.start or Fraction(0)) + key for key in keys or ()]
+        windows = _windows(audio, tails, places)
+        # Where sound is listened to anyway: what is read for a look at the picture stays in the reader's cache for it.
+        looks = [window[0] for window in windows if window is not None] or places
+        kind = _title(tools, context, served, made, looks, rules)
+        gain = 0.0
+        if rules.loudness is not None and audio is not None:
+            gain = loudness.gain(_measured(tools, context, served, audio, windows), rules.loudness)
         made = plan.plan(task, source, tails, rules, keys=keys or (), turn=turn, gain_db=gain, kind=kind)
     return Outcome(
         PlanAnswer(plan=made),
@@ -100,15 +104,28 @@ def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> O
     )
 
 
+def _windows(
+    audio: probe.AudioStream | None, tails: Mapping[int, probe.Tail], places: Sequence[Fraction]
+) -> tuple[loudness.Window | None, ...]:
+    """Where the sound is measured; nowhere when there is none."""
+    if audio is None or audio.index not in tails:
+        return ()
+    start = audio.start or Fraction(0)
+    return loudness.windows(start, tails[audio.index].end - start, places)
+
+
 def _measured(
-    tools: Tools, context: TaskContext[PlanInput], served: reader.Served, audio: probe.AudioStream, tail: probe.Tail
+    tools: Tools,
+    context: TaskContext[PlanInput],
+    served: reader.Served,
+    audio: probe.AudioStream,
+    windows: Sequence[loudness.Window | None],
 ) -> list[float]:
     """Momentary loudness in windows of the sound; of a normalised source the whole was measured on the way."""
     if context.input.intermediate is not None:
         return loudness.unfolded(tools.index(context.output_prefix, context.input.intermediate).loudness)
-    start = audio.start or Fraction(0)
-    wanted = loudness.windows(start, tail.end - start)
-    commands = [ffmpeg.loudness_command(tools.ffmpeg, served.url, audio.index, window) for window in wanted]
+    # The last first: the end of the source has just been read.
+    commands = [ffmpeg.loudness_command(tools.ffmpeg, served.url, audio.index, each) for each in reversed(windows)]
     with ThreadPoolExecutor(_MEASURING) as pool:
         outputs = list(pool.map(lambda command: _printed(tools, context, served, command), commands))
     return [each for output in outputs for each in loudness.momentaries(output)]
@@ -129,13 +146,13 @@ def _title(  # noqa: PLR0913, PLR0917 - each is one fact of the sampling
     context: TaskContext[PlanInput],
     served: reader.Served,
     made: PlanResult,
-    keys: Sequence[Fraction],
+    places: Sequence[Fraction],
     rules: plan.Rules,
 ) -> ladder.Title:
     """What kind of picture the samples show it to be."""
     start = Fraction(made.encoding.start_seconds)
     rates: list[float] = []
-    for place in plan.title_places(start, Fraction(made.duration_seconds), keys):
+    for place in plan.title_places(start, Fraction(made.duration_seconds), places):
         command = ffmpeg.sample_command(tools.ffmpeg, made.encoding, served.url, place)
         output = process.run(context, command, folder=tools.folder, wall_seconds=_PROBE_SECONDS)
         if served.failure is not None:

@@ -930,7 +930,9 @@ def test_what_the_stored_playlists_name_is_never_unlisted(teacher: Api, video: F
     assert named in video.objects
 
 
-def test_a_job_that_was_folded_away_deletes_nothing_but_the_normalised_source(teacher: Api, video: FakeStore, relay: Relay) -> None:
+def test_a_job_that_was_folded_away_deletes_nothing_but_the_normalised_source(
+    teacher: Api, video: FakeStore, relay: Relay
+) -> None:
     lecture = made_ready(teacher, relay)
     publication = Publication.objects.get(lecture=lecture)
     put_media(video, publication, chunk_of(PLAN, 0, init="b"))

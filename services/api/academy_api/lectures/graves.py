@@ -43,7 +43,7 @@ _log = structlog.get_logger(__name__)
 
 
 def bury(publications: Iterable[Publication], *, first_step_at: datetime | None = None, keep: bool = True) -> None:
-    """Leave a tombstone for each (in the caller's transaction). The first step is due at once unless `first_step_at` says later.
+    """Leave a tombstone for each (in the caller's transaction); its first step is due at once or at `first_step_at`.
 
     It hides the publication; with `keep` False it deletes it, because it never was a lecture (no video, a file that is
     refused, an upload left alone).

@@ -1,0 +1,107 @@
+"""How much of a source is read from the object store: counted at the real client, on the S3 emulator.
+
+`make soak` counts a longer lecture at a lower rate as well, on which what is read in vain weighs more.
+"""
+
+import dataclasses
+import itertools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import media
+import pytest
+
+from academy_core.settings import StoreSettings
+from academy_core.store import R2Store
+from academy_core.video import CHUNK, KINDS, PLAN, ChunkInput
+from academy_video import ladder, plan
+
+pytestmark = pytest.mark.timeout(1200)
+
+SOAK = os.environ.get("ACADEMY_SOAK") == "1"
+RULES = plan.Rules(
+    segment_seconds=6, min_segments=3, steps=(ladder.Step(72, 30, 100_000, 200_000),), loudness=ladder.LOUDNESS_LUFS
+)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A made one of a real one's size: what it lacks in picture it has in filler."""
+
+    name: str
+    minutes: int
+    rate: int
+    """Of the picture, bit/s."""
+    most: float
+    """What may be read of it, in times its size."""
+
+
+RECORDINGS = [
+    # Five minutes of sound are listened to before anything is encoded: of a shorter lecture that is a larger share.
+    Recording("direct.mp4", 36, 500_000, 1.2),
+    Recording("normalised.ts", 6, 500_000, 2.3),
+    *([Recording("slow.mp4", 90, 250_000, 1.2), Recording("slow.ts", 90, 250_000, 2.3)] if SOAK else []),
+]
+
+
+def drawn(recording: Recording, folder: Path) -> Path:
+    """A minute at a constant rate, key frames 8 s apart, repeated without encoding it again."""
+    minute, path = folder / "minute.mp4", folder / recording.name
+    picture = ("-f", "lavfi", "-i", "testsrc2=s=96x72:r=10:d=60")
+    sound = ("-f", "lavfi", "-i", "anoisesrc=d=60:a=0.8:r=48000", "-c:a", "aac", "-b:a", "96k")
+    constant = ("-b:v", str(recording.rate), "-maxrate", str(recording.rate), "-bufsize", str(recording.rate))
+    coding = ("-c:v", "libx264", "-preset", "ultrafast", "-x264-params", "nal-hrd=cbr:filler=1", "-g", "80")
+    media.ffmpeg(*picture, *sound, *coding, *constant, minute, level="error")
+    times = str(recording.minutes - 1)
+    media.ffmpeg("-stream_loop", times, "-i", minute, "-c", "copy", path, level="error")
+    assert path.stat().st_size > recording.minutes * 60 * recording.rate / 8, "the filler is missing"
+    return path
+
+
+class CountingStore(R2Store):
+    """The real client; counts what it reads."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(StoreSettings.model_validate(os.environ), bucket)
+        self.calls = 0
+        self.bytes = 0
+
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        """See ObjectStore.get_range."""
+        return self._counted(super().get_range(key, start, end))
+
+    def get(self, key: str) -> bytes:
+        """See ObjectStore.get."""
+        return self._counted(super().get(key))
+
+    def _counted(self, data: bytes) -> bytes:
+        self.calls += 1
+        self.bytes += len(data)
+        return data
+
+
+@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)
+@pytest.mark.usefixtures("s3")
+def test_little_more_than_the_source_is_read(bucket: str, tmp_path: Path, recording: Recording) -> None:
+    """Over plan, normalise and every chunk, all objects counted; two workers take turns."""
+    store = CountingStore(bucket)
+    source = media.upload_source(cast("Any", store), drawn(recording, tmp_path))
+    work = tmp_path / "work"
+    work.mkdir()
+    worker = media.Worker(cast("Any", store), work, RULES)
+    workers = itertools.cycle([worker, dataclasses.replace(worker)])
+    outcome = next(workers).run(PLAN, source)
+    while (made := media.planned(outcome)) is None:
+        (child,) = outcome.children
+        kind = next(kind for kind in KINDS if kind.name == child.kind)
+        outcome = next(workers).run(kind, kind.input.model_validate(child.input))
+    assert made.duration_seconds == pytest.approx(60 * recording.minutes, rel=0.01)
+    assert made.encoding.audio is not None
+    assert made.encoding.audio.gain_db != 0, "its loudness was not measured"
+    for child in outcome.children:
+        next(workers).run(CHUNK, ChunkInput.model_validate(child.input))
+    ratio = store.bytes / source.source_bytes
+    print(f"{recording}: {ratio:.3f} times its size in {store.calls} requests")  # noqa: T201 - the figure
+    assert 1 <= ratio <= recording.most
