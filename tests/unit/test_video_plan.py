@@ -66,6 +66,15 @@ def test_frame_rate(nominal: str, average: str, expected: Fraction) -> None:
     assert plan.frame_rate(video) == expected
 
 
+@pytest.mark.parametrize("found", ["copy", "encode"])
+def test_what_was_normalised_is_at_most_encoded_once(found: plan.Way) -> None:
+    assert plan.way_on("direct", encoded=False) == plan.way_on("direct", encoded=True) == "direct"
+    assert plan.way_on(found, encoded=False) == "encode"
+    with pytest.raises(Permanent) as refused:
+        plan.way_on(found, encoded=True)
+    assert refused.value.reason == plan.UNREADABLE
+
+
 def test_the_picture_is_sampled_all_over_the_lecture_where_reading_is_cheap() -> None:
     places = [Fraction(at) for at in range(7, 3607, 400)]
     found = plan.title_places(Fraction(7), Fraction(3600), places)

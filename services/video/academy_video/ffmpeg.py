@@ -276,7 +276,8 @@ def sample_command(binary: str, encoding: Encoding, url: str, at: Fraction) -> l
     picture = picture.filter("fps", fps=f"{encoding.fps_num}/{encoding.fps_den}")
     picture = _scaled(_plain(picture, encoding.picture, rung), rung, encoding.picture).filter("format", "yuv420p")
     words = {"c:v": "libx264", "preset": "veryfast", "crf": rung.crf, "threads": encoding.threads, "format": "h264"}
-    made = graph.output(picture, "pipe:1", **words).get_args()
+    # The limit again: a picture that is held for an hour within the sample would be repeated for all of it.
+    made = graph.output(picture, "pipe:1", t=ladder.TITLE_SAMPLE_SECONDS, **words).get_args()
     return [binary, "-hide_banner", "-nostdin", "-v", "error", "-filter_complex_threads", "1", *made]
 
 

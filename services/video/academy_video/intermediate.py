@@ -48,6 +48,8 @@ class Index(Payload):
 
     tracks: str
     """Matroska's Tracks element, base64."""
+    encoded: bool = False
+    """Whether the picture was encoded, or copied as it was."""
     rotation: int = 0
     """The source's display matrix, which Matroska does not keep, in degrees."""
     pieces: tuple[File, ...] = ()

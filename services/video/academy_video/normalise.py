@@ -214,7 +214,9 @@ class _Follower:
     ) -> None:
         task = context.input
         self._context = context
-        self.index = before or Index(tracks=base64.b64encode(tracks.data).decode(), rotation=task.rotation)
+        self.index = before or Index(
+            tracks=base64.b64encode(tracks.data).decode(), encoded=task.mode == "encode", rotation=task.rotation
+        )
         if tracks_of(self.index).types() != tracks.types():
             raise Retryable("the tracks are not those of the stretch before")
         self._picture = tracks.picture

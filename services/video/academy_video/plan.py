@@ -231,6 +231,19 @@ def way(source: Source, video: VideoStream, keys: Sequence[Fraction] | None) -> 
     return "encode" if sparse else "direct"
 
 
+def way_on(found: Way, *, encoded: bool) -> Way:
+    """How to go on with what was normalised already (`encoded`, or else copied) and was `found` to need this.
+
+    Damage may leave even a copy without what chunks need; another copy would be the same again, without end. Raises
+    Permanent when even an encode was not enough.
+    """
+    if found == "direct":
+        return found
+    if encoded:
+        raise Permanent("encoding gave nothing that can be read in pieces", reason=UNREADABLE)
+    return "encode"
+
+
 def timing(rate: Fraction) -> tuple[int, int]:
     """(timescale, tick) with tick/timescale = 1/rate, exact, and fine enough for every player."""
     scale, tick = rate.numerator, rate.denominator

@@ -77,6 +77,9 @@ def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> O
         video, audio = plan.main_streams(source, task.language)
         keys = keyframes.of_source(source.container, view.fetch, view.size, video.index, video.id)
         way = plan.way(source, video, keys)
+        if task.intermediate is not None:
+            encoded = tools.index(context.output_prefix, task.intermediate).encoded
+            way = plan.way_on(way, encoded=encoded)
         if way != "direct":
             normalising = plan.normalise(task, source, way)
             return Outcome(PlanAnswer(), children=(NewTask.of(NORMALISE, normalising),))
