@@ -1,17 +1,26 @@
-"""How well and how fast `exam.segment` finds the questions of made exam pages: seeded, JSON out.
+"""How well and how fast exams are cut (`exam.segment`) and read (`exam.ocr`), on made pages: seeded, JSON out.
 
-python tests/bench/exam.py [--seeds 10] [--first 1000] [--out exam.json]
+python tests/bench/exam.py [--what segment ocr] [--ways clean scan photo] [--seeds 10] [--first 1000] [--errors]
+
+What decides was chosen on seeds 1 to 8; those from 1000 on are held out. `ocr` reads the questions that are cut out of
+the page, as the platform does, but for those with a figure or table, whose words are not known; `--errors` shows each
+difference. Hangul: Levenshtein distance over the syllables alone; all: over every sign but spaces and formulae.
 
 Needs Debian's fonts-nanum and fonts-noto-cjk. Two of the five fonts of the pages
 (NanumBarunGothic, the regular faces of Noto) are not among those that digits are compared with.
 """
 
 import argparse
+import functools
 import json
+import re
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +29,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import exam_made  # the bench runs as a script; tests/ is no package
 
 from academy_ai import circled, paper
+from academy_ai.kinds.exam_ocr.passes import Tesseract
+from academy_ai.kinds.exam_ocr.read import read
+from academy_ai.kinds.exam_ocr.run import lines_of, whitened
 from academy_ai.kinds.exam_segment import parts
 from academy_ai.kinds.exam_segment.run import segmented
 
@@ -72,6 +84,70 @@ def segment(made: exam_made.Page, picture: exam_made.Picture) -> Counter[str]:
     return seen
 
 
+def distance(one: Sequence[str], other: Sequence[str]) -> int:
+    """Levenshtein's."""
+    before = list(range(len(other) + 1))
+    for row, mine in enumerate(one, start=1):
+        now = [row]
+        for column, theirs in enumerate(other, start=1):
+            now.append(min(before[column] + 1, now[-1] + 1, before[column - 1] + (mine != theirs)))
+        before = now
+    return before[-1]
+
+
+def ocr(made: exam_made.Page, picture: exam_made.Picture, *, errors: bool) -> Counter[str]:
+    """Counts of one page: signs there are, and how many were read otherwise."""
+    flat = paper.flat(picture)
+    layouts, found = segmented([flat])
+    got = {one.start.number: one for one in found if one.start.question}
+    seen = Counter(pages=1)
+    for question in made.questions:
+        if question.drawn or question.number not in got:
+            continue
+        start = time.monotonic()
+        reads = [
+            read(whitened(flat[area.y0 : area.y1, area.x0 : area.x1]), Tesseract())
+            for area in parts.areas(got[question.number], layouts)
+        ]
+        seen.update(questions=1, milliseconds=round(1000 * (time.monotonic() - start)))
+        true = " ".join(question.lines)
+        text = _FORMULA.sub("", " ".join(line.text for one in reads for line in lines_of(one)))
+        for name, keep in _SIGNS.items():
+            pair = ["".join(keep.findall(each)) for each in (true, text)]
+            seen.update({name: len(pair[0]), f"{name}_wrong": distance(*pair)})
+        formulae = sum(len(one.formulae) for one in reads)
+        seen.update(formulae=len(question.formulae), formulae_wrong=abs(len(question.formulae) - formulae))
+        if errors:
+            sys.stderr.write("".join(_differences(true, text)))
+    return seen
+
+
+_FORMULA = re.compile(r"⟦\d+⟧ ?")
+_SIGNS = {
+    "hangul": re.compile("[가-힣]"),
+    "all": re.compile(r"\S"),
+    "spaced": re.compile("."),
+    "circled": re.compile("[①-⑤]"),
+}
+
+
+def _differences(true: str, text: str) -> Iterator[str]:
+    for what, at, end, other, last in SequenceMatcher(None, true, text, autojunk=False).get_opcodes():
+        if what != "equal":
+            yield f"{true[max(0, at - 5) : end + 5]!r} read as {text[max(0, other - 5) : last + 5]!r}\n"
+
+
+def _ocr_summary(seen: Counter[str]) -> dict[str, float]:
+    rates = {f"{name}_error": round(seen[f"{name}_wrong"] / max(1, seen[name]), 4) for name in (*_SIGNS, "formulae")}
+    return {
+        "pages": seen["pages"],
+        "questions": seen["questions"],
+        "hangul": seen["hangul"],
+        **rates,
+        "ms_a_question": round(seen["milliseconds"] / max(1, seen["questions"])),
+    }
+
+
 def _summary(seen: Counter[str]) -> dict[str, float]:
     def share(part: str, whole: str) -> float:
         return round(100 * seen[part] / max(1, seen[whole]), 2)
@@ -88,25 +164,40 @@ def _summary(seen: Counter[str]) -> dict[str, float]:
     }
 
 
-def bench(seeds: range) -> dict[str, dict[str, float]]:
-    """Degradation -> summary."""
-    tallies: dict[str, Counter[str]] = {name: Counter() for name in exam_made.DEGRADATIONS}
+Measured = Callable[[exam_made.Page, exam_made.Picture], Counter[str]]
+
+
+def bench(seeds: range, ways: Sequence[str], measured: Measured) -> dict[str, Counter[str]]:
+    """Way -> counts over all seeds."""
+    tallies: dict[str, Counter[str]] = {name: Counter() for name in ways}
     for seed in seeds:
         made = exam_made.page(seed)
-        for name, degrade in exam_made.DEGRADATIONS.items():
-            tallies[name] += segment(made, degrade(made.picture, np.random.default_rng([seed, len(name)])))
-    return {name: _summary(tally) for name, tally in tallies.items()}
+        for name in ways:
+            random = np.random.default_rng([seed, len(name)])
+            tallies[name] += measured(made, exam_made.DEGRADATIONS[name](made.picture, random))
+    return tallies
 
 
 def main() -> None:
     """Run and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--first", type=int, default=1000)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--what", nargs="+", choices=("segment", "ocr"), default=("segment", "ocr"))
+    parser.add_argument(
+        "--ways", nargs="+", choices=tuple(exam_made.DEGRADATIONS), default=tuple(exam_made.DEGRADATIONS)
+    )
+    parser.add_argument("--seeds", type=int, default=10, help="pages a way")
+    parser.add_argument("--first", type=int, default=1000, help="the first page's seed")
+    parser.add_argument("--errors", action="store_true", help="show what exam.ocr read otherwise, on stderr")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     cv2.setNumThreads(1)
-    result = {"exam.segment": bench(range(given.first, given.first + given.seeds))}
+    seeds = range(given.first, given.first + given.seeds)
+    result: dict[str, Any] = {"seeds": [seeds.start, seeds.stop - 1]}
+    if "segment" in given.what:
+        result["exam.segment"] = {name: _summary(seen) for name, seen in bench(seeds, given.ways, segment).items()}
+    if "ocr" in given.what:
+        seen = bench(seeds, given.ways, functools.partial(ocr, errors=given.errors))
+        result["exam.ocr"] = {name: _ocr_summary(counts) for name, counts in seen.items()}
     text = json.dumps(result, indent=2)
     if given.out is not None:
         given.out.write_text(text, "utf-8")

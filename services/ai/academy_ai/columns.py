@@ -80,11 +80,11 @@ class Layout:
     """1 where there is print, rules left out."""
 
 
-def layout(page: Gray) -> Layout:
-    """Find columns and lines."""
+def layout(page: Gray, *, single: bool = False) -> Layout:
+    """Find columns and lines. `single`: there is one column, whatever gaps run down its choices."""
     ink, pieces = _print(page)
     columns = []
-    for left, right, top, bottom in _strips(ink):
+    for left, right, top, bottom in [(0, ink.shape[1], 0, ink.shape[0])] if single else _strips(ink):
         lines = _lines(ink[top:bottom, left:right], left, top, pieces)
         if lines:
             columns.append(Column(_edge(lines), max(line.x1 for line in lines), lines))

@@ -1,4 +1,4 @@
-"""exam.ocr: Korean, English, circled digits and formulae of made questions; and how two passes are weighed."""
+"""exam.ocr: Korean, English, circled digits and formulae of made questions; and how two passes share the work."""
 
 import json
 import re
@@ -11,9 +11,9 @@ import pytest
 from PIL import Image, ImageDraw
 from tesseract_support import fonts, picture, reads, tesseract
 
-from academy_ai import circled, glyphs
+from academy_ai import circled, columns, glyphs
 from academy_ai import tesseract as program
-from academy_ai.kinds.exam_ocr.passes import chosen
+from academy_ai.kinds.exam_ocr import latin, passes
 from academy_ai.kinds.exam_ocr.run import run
 from academy_ai.kinds.exam_ocr.spec import ExamOcrInput, PictureRead
 from academy_ai.text import Word
@@ -80,26 +80,97 @@ def test_the_picture_of_signs_is_the_one_that_is_made() -> None:
     assert away.mean() < 2
 
 
-KOREAN = Word("OIFL", 10, 10, 60, 30, 0.4)
+@pytest.mark.parametrize(
+    ("text", "confidence", "taken"),
+    [
+        ("Energy", 0.7, True),
+        ("Energy", 0.5, False),
+        ("80km", 0.85, True),
+        ("GA", 0.9, False),  # `도시`, cut after its third stroke
+        ("AB", 0.95, True),
+        ("He", 0.97, False),  # `모리`
+        ("oll", 0.95, False),  # `에`
+        ("3.5", 0.9, True),
+        ("3.5", 0.7, False),
+        ("2", 0.97, False),  # `례`
+        ("A", 0.95, True),
+        ("A}", 0.99, False),
+        ("", 0.99, False),
+    ],
+)
+def test_what_the_english_pass_makes_of_syllables_is_not_taken(text: str, confidence: float, taken: bool) -> None:  # noqa: FBT001
+    assert passes.sensible(text, confidence) is taken
+
+
+def line_of(text: str) -> list[Word]:
+    """Each syllable a word, as the Korean pass gives them; spaces are gaps."""
+    return [Word(letter, 40 * at, 0, 38, 40, 0.9) for at, letter in enumerate(text) if letter != " "]
 
 
 @pytest.mark.parametrize(
-    ("own", "other", "text"),
+    ("read", "mended"),
     [
-        (KOREAN, Word("Energy", 12, 10, 58, 30, 0.9), "Energy"),
-        (KOREAN, Word("Energy", 12, 10, 58, 30, 0.3), "OIFL"),
-        (KOREAN, Word("Energy", 200, 10, 58, 30, 0.9), "OIFL"),
-        (Word("있다", 10, 10, 60, 30, 0.9), Word("OIFL", 10, 10, 60, 30, 0.95), "있다"),
-        (Word("뜨티스", 10, 10, 60, 30, 0.3), Word("RNA", 10, 10, 60, 30, 0.95), "RNA"),
-        (Word("뜨티스", 10, 10, 60, 30, 0.3), Word("D|O", 10, 10, 60, 30, 0.95), "뜨티스"),
+        ("다음 중 옮은 것은", "다음중옳은것은"),
+        ("설명으로 율은 것만을", "설명으로옳은것만을"),
+        ("을지 않은 것은", "옳지않은것은"),
+        ("비율은 것이다", "비율은것이다"),
+        ("짐을 옮겨 놓고", "짐을옮겨놓고"),
     ],
 )
-def test_english_words_are_taken_where_they_are_surer(own: Word, other: Word, text: str) -> None:
-    assert chosen(own, [other]).text == text
+def test_the_commonest_word_of_exams_is_put_right(read: str, mended: str) -> None:
+    assert "".join(word.text for word in passes.mended(line_of(read))) == mended
+
+
+AMONG = (
+    "컴퓨터의 CPU는 메모리에서 명령어를 읽고",
+    "그 RNA 정보를 Internet 자료로 저장한다.",
+    "다음 설명에 해당하는 것을 고르시오.",
+)
+
+
+@fonts
+@pytest.mark.parametrize("which", range(len(exam_made.FONTS)))
+def test_latin_words_are_found_by_their_shape(which: int) -> None:
+    face = exam_made.font(which, 40)
+    sheet = Image.new("L", (900, 240), 255)
+    for row, line in enumerate(AMONG):
+        ImageDraw.Draw(sheet).text((20, 20 + 70 * row), line, font=face, fill=0)
+    found = latin.runs(columns.layout(np.asarray(sheet, np.uint8), single=True))
+    for line, word in ((AMONG[0], "CPU"), (AMONG[1], "RNA"), (AMONG[1], "Internet")):
+        left = 20 + face.getlength(line.partition(word)[0])
+        right = left + face.getlength(word)
+        ends = [(run[0].x0, end.x1) for run in found for end in run[-2:]]  # the last piece may be a syllable's
+        assert any(abs(start - left) < 10 and abs(end - right) < 10 for start, end in ends), word
+
+
+@reads
+def test_english_and_spaces_are_read_among_hangul(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "q.png"), picture(list(AMONG)))
+    out = tmp_path / "out"
+    out.mkdir()
+    run(ExamOcrInput(pictures=("q",)), {"q": tmp_path / "q.png"}, out, lambda _: None)
+    (read,) = (PictureRead.model_validate(one) for one in json.loads((out / "text.json").read_text()))
+    assert read.text.split("\n") == list(AMONG)
+
+
+@reads
+def test_a_fraction_whose_letters_touch_the_bar_is_found(tmp_path: Path) -> None:
+    sheet = Image.fromarray(picture(["3. 다음 식의 값을 구하시오.", "", "", "① 12   ② 48   ③ 35"]))
+    draw, face = ImageDraw.Draw(sheet), exam_made.font(1, 32)
+    draw.text((160, 92), "7 + 6y", font=face, fill=0)  # the y's tail crosses the bar
+    draw.line((155, 130, 280, 130), fill=0, width=3)
+    draw.text((200, 136), "9z", font=face, fill=0)
+    sheet.save(tmp_path / "q.png")
+    out = tmp_path / "out"
+    out.mkdir()
+    run(ExamOcrInput(pictures=("q",)), {"q": tmp_path / "q.png"}, out, lambda _: None)
+    (read,) = (PictureRead.model_validate(one) for one in json.loads((out / "text.json").read_text()))
+    assert len(read.formulae) == 1
+    assert read.text.split("\n")[0] == "3. 다음 식의 값을 구하시오."
 
 
 @tesseract
 def test_a_failing_tesseract_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "SECONDS", 0.001)
     with pytest.raises(Retryable, match="tesseract"):
-        program.lines(np.full((800, 800), 255, np.uint8), "kor", mode=6)
+        program.words([np.full((800, 800), 255, np.uint8)], "kor")

@@ -1,24 +1,53 @@
-"""Tesseract as a reader of exams: its Korean pass and its English one, weighed word by word.
+"""Tesseract as a reader of exams: its English model reads what is no Hangul by its shape, its Korean model the rest.
 
-The Korean pass reads the lines; words that are no Hangul are taken from the English pass where that is surer.
+The Korean model alone makes syllables of letters, sure of itself; the English one letters of syllables. So words that
+`latin` finds are read by themselves, and blanked out before the Korean pass where that made sense of them.
 """
 
 import re
-from itertools import chain
+from collections.abc import Sequence
+from dataclasses import replace
 
-from academy_ai import tesseract
+import cv2
+import numpy as np
+
+from academy_ai import columns, tesseract
+from academy_ai.columns import Line
+from academy_ai.kinds.exam_ocr import latin
+from academy_ai.kinds.exam_ocr.latin import Run
 from academy_ai.paper import Gray
-from academy_ai.text import Lines, Word
+from academy_ai.text import Lines, Word, rows
 
-UNSURE = 0.75
-"""Confidence of the Korean pass under which the English one is asked even for words without Latin letters."""
-SURE = 0.85
-"""Confidence of the English pass that outweighs unsure Hangul."""
-HANGUL = re.compile(r"[가-힣ㄱ-ㅎㅏ-ㅣ]")
-LATIN = re.compile(r"[A-Za-z]")
-ENGLISH = re.compile(r"[(\"']?[A-Za-z][A-Za-z0-9'-]*[)\"',.:;?!]*")
-SAME = 0.7
-"""Share of a word's width that another pass's word must cover to be the same."""
+ENGLISH = re.compile(r"[0-9.,]*[A-Za-z]['A-Za-z0-9-]*[.,:;?!]?")
+NUMBER = re.compile(r"[0-9]+([.,][0-9]+)*[.,]?")
+UNITS = re.compile(
+    r"[0-9.,]*(km|cm|mm|kg|mg|m[lL]|dL|Hz|kW|pH"
+    r"|is|in|it|of|to|at|an|am|as|be|by|do|he|we|me|my|no|on|or|so|up|us|if|go)[.,]?"
+)
+"""Short words that exams have; others of two letters are likelier a syllable."""
+SURE, SURE_OF_UNIT, SURE_OF_SHORT, SURE_OF_NUMBER = 0.6, 0.8, 0.93, 0.8
+"""Least confidence of the English pass: of words of three letters and more, of UNITS, other short ones, numbers."""
+DOUBT = 0.1
+"""By how much surer it must be without its last letter."""
+STROKES = set("oil")
+"""Letters that are what syllables are made of: `에` looks like `oll`."""
+SHORT = 2
+SCALE = 0.75
+"""Of what the English pass is shown: it reads letters best that are some 20 pixels high."""
+PAD = 20
+"""Pixels of white around each line and word that is read."""
+TALL = 2.2
+"""Line heights from which on a line is a figure or a table, and what is written in it stands in rows."""
+SPECKS, DIRT = re.compile(r"[_|＊~`'^.,:;-]+"), 0.5
+"""What dirt is read as, and with less than which confidence."""
+MISTAKEN = re.compile(r"옮(?=은|지 ?않)|(?<![가-힣])[올율을](?=은 ?것|지 ?않은)")
+"""`옳은 것`, which exams ask for all the time, and which the Korean model nearly always reads as `옮은 것`."""
+SPACE = 0.2
+"""Line heights of blank that part words."""
+
+
+Box = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in pixels of the picture."""
 
 
 class Tesseract:
@@ -28,26 +57,116 @@ class Tesseract:
 
     def lines(self, picture: Gray) -> Lines:
         """See text.Reader."""
-        korean = tesseract.lines(picture, "kor", mode=6)
-        english: list[Word] = []
-        if any(LATIN.search(word.text) or word.confidence < UNSURE for word in chain.from_iterable(korean)):
-            english = list(chain.from_iterable(tesseract.lines(picture, "eng", mode=6)))
-        return [[chosen(word, english) for word in line] for line in korean]
+        seen = columns.layout(picture, single=True)
+        english = _english(picture, latin.runs(seen))
+        rest = picture.copy()
+        for word in english:
+            rest[word.y : word.y + word.height, word.x : word.x + word.width] = 255
+        lines = [line for column in seen.columns for line in column.lines]
+        flat = [line for line in lines if line.y1 - line.y0 <= TALL * seen.em]
+        korean = [mended(line) for line in _read(rest, list(map(_around, flat)), "kor")]
+        tall = [line for line in lines if line not in flat]
+        for block in _read(rest, list(map(_around, tall)), "kor", tesseract.BLOCK):
+            korean += rows(block)
+        return _with([line for line in map(_swept, korean) if line], english)
 
 
-def chosen(word: Word, english: list[Word]) -> Word:
-    """The Korean pass's word, or the English pass's at the same place where that is surer.
+def _around(line: Line) -> Box:
+    return line.x0, line.y0, line.x1, line.y1
 
-    It reads Hangul as Latin letters too, so against Hangul it must be sure where the Korean pass is not.
-    """
-    hangul = HANGUL.search(word.text) is not None
-    if hangul and word.confidence >= UNSURE:
-        return word
-    for other in english:
-        across = min(word.x + word.width, other.x + other.width) - max(word.x, other.x)
-        down = min(word.y + word.height, other.y + other.height) - max(word.y, other.y)
-        same = across > SAME * max(word.width, other.width) and down > SAME * min(word.height, other.height)
-        least = max(SURE, word.confidence) if hangul else word.confidence
-        if same and ENGLISH.fullmatch(other.text) and other.confidence > least:
-            return Word(other.text, word.x, word.y, word.width, word.height, other.confidence)
-    return word
+
+def _read(picture: Gray, boxes: Sequence[Box], language: str, mode: int = tesseract.LINE, scale: float = 1.0) -> Lines:
+    """What is read in each box by itself, placed in the picture."""
+    cuts = []
+    for x0, y0, x1, y1 in boxes:
+        cut = cv2.resize(picture[y0:y1, x0:x1], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        cuts.append(np.asarray(cv2.copyMakeBorder(cut, PAD, PAD, PAD, PAD, cv2.BORDER_CONSTANT, value=255), np.uint8))
+
+    def placed(word: Word, x0: int, y0: int) -> Word:
+        x, y = x0 + round((word.x - PAD) / scale), y0 + round((word.y - PAD) / scale)
+        return replace(word, x=x, y=y, width=round(word.width / scale), height=round(word.height / scale))
+
+    found = tesseract.words(cuts, language, mode)
+    return [[placed(word, x0, y0) for word in words] for (x0, y0, _, _), words in zip(boxes, found, strict=True)]
+
+
+def _english(picture: Gray, runs: Sequence[Run]) -> list[Word]:
+    """What the English pass is sure of. The last letter of a run may be the beginning of a syllable (`DNA에`)."""
+    boxes = [_box(run) for run in runs] + [_box(run[:-1]) for run in runs]
+    found = [_joined(box, words) for box, words in zip(boxes, _read(picture, boxes, "eng", scale=SCALE), strict=True)]
+    chosen = map(_surer, found[: len(runs)], found[len(runs) :])
+    return [word for word in chosen if word is not None]
+
+
+def _box(run: Run) -> Box:
+    return run[0].x0, min(one.y0 for one in run), run[-1].x1, max(one.y1 for one in run)
+
+
+def _joined(box: Box, words: Sequence[Word]) -> Word | None:
+    """One word of all that was read in a box; None for nothing."""
+    if not words:
+        return None
+    sure = min(word.confidence for word in words)
+    return Word("".join(word.text for word in words), box[0], box[1], box[2] - box[0], box[3] - box[1], sure)
+
+
+def _surer(full: Word | None, less: Word | None) -> Word | None:
+    """The whole run's word, or the word without its last letter where that letter adds nothing but doubt."""
+    if full is not None and sensible(full.text, full.confidence):
+        surer = less is not None and less.confidence > full.confidence + DOUBT and sensible(less.text, less.confidence)
+        if not surer and (less is None or less.text != full.text):
+            return full
+    return less if less is not None and sensible(less.text, less.confidence) else None
+
+
+def sensible(text: str, confidence: float) -> bool:
+    """Whether what the English pass read is a word or a number, and not what it makes of a syllable."""
+    if len(text) == 1:
+        return text.isascii() and text.isupper() and confidence >= SURE_OF_SHORT
+    if NUMBER.fullmatch(text):
+        return confidence >= SURE_OF_NUMBER
+    if not ENGLISH.fullmatch(text) or set(text.lower()) <= STROKES:
+        return False
+    if sum(letter.isalpha() for letter in text) > SHORT:
+        return confidence >= SURE
+    if UNITS.fullmatch(text):
+        return confidence >= SURE_OF_UNIT
+    return text.isupper() and confidence >= SURE_OF_SHORT  # `AB` of geometry; `He` is what `모리` looks like
+
+
+def mended(line: list[Word]) -> list[Word]:
+    """The line with what the Korean model always gets wrong put right, sign for sign."""
+    text, starts = "", []
+    for before, word in zip([None, *line], line, strict=False):
+        if before is not None and word.x - before.x - before.width > SPACE * word.height:
+            text += " "
+        starts.append(len(text))
+        text += word.text
+    fixed = MISTAKEN.sub("옳", text)
+    return [replace(word, text=fixed[start : start + len(word.text)]) for word, start in zip(line, starts, strict=True)]
+
+
+def _swept(line: list[Word]) -> list[Word]:
+    """The line without what the Korean model sees in the blank where a word was taken out, or in dirt."""
+    return [word for word in line if word.confidence >= DIRT or not SPECKS.fullmatch(word.text)]
+
+
+def _with(korean: Lines, words: Sequence[Word]) -> Lines:
+    """The Korean pass's lines with the words put back where they stood."""
+    out = [list(line) for line in korean]
+    for word in words:
+        middle = word.y + word.height / 2
+        home = next((line for line in out if _top(line) <= middle <= _foot(line)), None)
+        if home is None:
+            out.append([word])
+        else:
+            home.append(word)
+    return [sorted(line, key=lambda word: word.x) for line in sorted(out, key=_top)]
+
+
+def _top(line: list[Word]) -> int:
+    return min(word.y for word in line)
+
+
+def _foot(line: list[Word]) -> int:
+    return max(word.y + word.height for word in line)

@@ -5,6 +5,7 @@ where they stood.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
 
 import cv2
@@ -12,7 +13,8 @@ import numpy as np
 
 from academy_ai import circled, columns
 from academy_ai.circled import Circled
-from academy_ai.kinds.exam_ocr.formulae import Region, formulae
+from academy_ai.columns import Layout
+from academy_ai.kinds.exam_ocr.formulae import Ink, Region, formulae
 from academy_ai.paper import Gray
 from academy_ai.text import Reader, Word
 
@@ -20,8 +22,11 @@ LINE = 40.0
 """Pixels of a line's height at which Tesseract reads best."""
 MARGIN = 24
 """Pixels of white around what is read."""
-SPACE = 0.2
-"""Line heights of blank that part words; readers part Korean syllables too."""
+SPACE = (0.12, 0.36)
+"""Line heights of blank between which what parts words is told from what parts syllables."""
+USUAL = 0.23
+"""Where that is where a picture has too few blanks to tell."""
+FEW = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +51,12 @@ class Read:
 
 def read(picture: Gray, reader: Reader) -> Read:
     """Read a straight picture of print on white paper, one column wide. Raises what the reader raises."""
-    layout = columns.layout(picture)
+    layout = columns.layout(picture, single=True)
     em = layout.em
     if em == 0:
         return Read((), ())
     rings = [one for one in circled.circled(picture, em) if one.digit is not None]
-    found = formulae(layout, em)
+    found = formulae(layout.ink, em)
     scale = LINE / em
     bare = _blanked(picture, [*rings, *found])
     grown = cv2.resize(bare, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
@@ -61,21 +66,54 @@ def read(picture: Gray, reader: Reader) -> Read:
     lines = [[_placed(word, scale) for word in line] for line in reader.lines(framed)]
     signs = [Text(circled.SIGNS[one.digit - 1], one.likeness, *_box(one)) for one in rings if one.digit is not None]
     marks = [Text(f"⟦{number}⟧", 1.0, *_box(one)) for number, one in enumerate(found, start=1)]
-    return Read(tuple(_joined(line, em) for line in _set_back(lines, [*signs, *marks])), tuple(found))
+    space = _space(layout)
+    return Read(tuple(_joined(line, layout.ink, space) for line in _set_back(lines, [*signs, *marks])), tuple(found))
 
 
-def _joined(line: tuple[Text, ...], em: float) -> tuple[Text, ...]:
+def _space(layout: Layout) -> float:
+    """Pixels of blank that part words: in the widest hole between the blanks of a picture, narrow and wide ones."""
+    narrow, wide = (share * layout.em for share in SPACE)
+    lines = (line for column in layout.columns for line in column.lines)
+    blanks = [end - start for line in lines for start, end in _blanks(layout.ink, line.x0, line.x1, line.y0, line.y1)]
+    between = sorted({narrow, wide, *(float(blank) for blank in blanks if narrow < blank < wide)})
+    if sum(blank > narrow for blank in blanks) < FEW:
+        return USUAL * layout.em
+    hole = max(pairwise(between), key=lambda pair: pair[1] - pair[0])
+    return (hole[0] + hole[1]) / 2
+
+
+def _blanks(ink: Ink, left: int, right: int, top: int, foot: int) -> list[tuple[int, int]]:
+    """From where to where no ink is, across a line."""
+    bare = np.concatenate([[0], ink[top:foot, left:right].max(axis=0, initial=0) == 0, [0]]).astype(np.int8)
+    turns = np.flatnonzero(np.diff(bare)) + left
+    return list(zip(turns[::2].tolist(), turns[1::2].tolist(), strict=True))
+
+
+def _joined(line: tuple[Text, ...], ink: Ink, space: float) -> tuple[Text, ...]:
     """Pieces of one word as one."""
+    spaced = _spaced(line, ink, space)
     out: list[Text] = []
-    for one in line:
+    for place, one in enumerate(line):
         last = out[-1] if out else None
-        if last is None or one.x0 - last.x1 > SPACE * em or last.text in circled.SIGNS or one.text in circled.SIGNS:
+        if last is None or place in spaced or last.text in circled.SIGNS or one.text in circled.SIGNS:
             out.append(one)
             continue
         sure = min(last.confidence, one.confidence)
         box = last.x0, min(last.y0, one.y0), max(last.x1, one.x1), max(last.y1, one.y1)
         out[-1] = Text(last.text + one.text, sure, *box)
     return tuple(out)
+
+
+def _spaced(line: tuple[Text, ...], ink: Ink, space: float) -> set[int]:
+    """Places in the line before which there is a space: each wide blank belongs to the nearest seam.
+
+    Readers place syllables only roughly, so where they say that one ends and the next begins, no gap need be.
+    """
+    top, foot = min(one.y0 for one in line), max(one.y1 for one in line)
+    left, right = min(one.x0 for one in line), max(one.x1 for one in line)
+    seams = np.array([(before.x1 + one.x0) / 2 for before, one in pairwise(line)])
+    wide = [(start + end) / 2 for start, end in _blanks(ink, left, right, top, foot) if end - start > space]
+    return {int(np.abs(seams - blank).argmin()) + 1 for blank in wide if len(seams)}
 
 
 def _box(one: Circled | Region) -> tuple[int, int, int, int]:
