@@ -355,8 +355,9 @@ def main() -> None:
         if run is scale:
             command.add_argument("measured", type=Path)
     arguments = parser.parse_args()
+    load = os.getloadavg()[0]
     result = arguments.run(arguments)
-    sys.stdout.write(json.dumps({"machine": describe(), **result}, indent=1) + "\n")
+    sys.stdout.write(json.dumps({"machine": describe(), "load_before": round(load, 1), **result}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from academy_local import roles
 pytestmark = pytest.mark.timeout(3600)
 
 SOAK = os.environ.get("ACADEMY_SOAK") == "1"
-MOMENTS = 20 if SOAK else 2
-LECTURES, KILLS = (10, 10) if SOAK else (3, 2)
+MOMENTS = 20 if SOAK else 1
+LECTURES, KILLS = (10, 10) if SOAK else (3, 1)
 WORKERS = 4
 
 

@@ -19,7 +19,7 @@ from academy_video import ladder, normalise, plan
 
 STEPS = (ladder.Step(160, 20, 400_000, 800_000), ladder.Step(120, 20, 200_000, 400_000))
 RULES = plan.Rules(segment_seconds=2, min_segments=3, steps=STEPS, chunk_seconds=(4, 6))
-SECONDS = 14
+SECONDS = 10
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,10 @@
 """The loopback reader: exactly the bytes that were asked for, few of them fetched twice, faults told apart."""
 
+import socket
 import urllib.error
 import urllib.request
 from itertools import pairwise
+from urllib.parse import urlsplit
 
 import media
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from academy_core.errors import StoreUnavailable
 from academy_core.store_fake import FakeStore
-from academy_video import reader
+from academy_video import ffmpeg, reader
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
 
@@ -87,6 +89,16 @@ def test_ranges_over_http() -> None:
             assert refused.value.code == status
     with pytest.raises(urllib.error.URLError):
         get(served.url)
+
+
+def test_segments_are_small_beside_what_receives_them() -> None:
+    """A window that ffmpeg's pause has shut opens again for a segment: one of 64 KiB may wait for it a minute."""
+    with reader.serving(view(stored(a=DATA), ("a", 0, len(DATA)))) as served:
+        address = urlsplit(served.url)
+        with socket.create_connection((address.hostname or "", address.port or 0), 10) as connection:
+            segment = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+    received = ffmpeg.source_options(served.url)
+    assert segment <= int(received[received.index("-recv_buffer_size") + 1]) // 8
 
 
 def test_a_fault_of_the_store_is_kept_and_the_answer_is_cut() -> None:
