@@ -90,7 +90,9 @@ def test_the_picture_of_signs_is_the_one_that_is_made() -> None:
         ("AB", 0.95, True),
         ("He", 0.97, False),  # `모리`
         ("oll", 0.95, False),  # `에`
-        ("3.5", 0.9, True),
+        ("3.5", 0.95, True),
+        ("AoC", 0.95, False),  # `보다`
+        ("pH", 0.9, True),
         ("3.5", 0.7, False),
         ("2", 0.97, False),  # `례`
         ("A", 0.95, True),

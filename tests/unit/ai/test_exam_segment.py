@@ -85,3 +85,13 @@ def test_the_longest_run_of_numbers_counts(read: list[int | None], run_: dict[in
 def test_a_run_always_rises_by_one(read: list[int | None]) -> None:
     numbers = list(run_of(read).values())
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) if numbers else True
+
+
+@pytest.mark.parametrize("seed", [3, 23, 27, 29, 37])
+def test_passages_are_found_where_thin_print_breaks(tmp_path: Path, seed: int) -> None:
+    """A scanner's blur and white paper leave gaps in the thin strokes of `[5~7]`."""
+    made = exam_made.page(seed)
+    assert made.passages
+    scan = exam_made.scanned(made.picture, np.random.default_rng([seed, len("scan")]))
+    spans = [(passage.first, passage.last) for passage in segmented(tmp_path, [scan]).passages]
+    assert spans == [(passage.first, passage.last) for passage in made.passages]

@@ -18,14 +18,14 @@ from academy_ai.kinds.exam_ocr.latin import Run
 from academy_ai.paper import Gray
 from academy_ai.text import Lines, Word, rows
 
-ENGLISH = re.compile(r"[0-9.,]*[A-Za-z]['A-Za-z0-9-]*[.,:;?!]?")
+ENGLISH = re.compile(r"[0-9.,]*([A-Za-z]['a-z-]*|[A-Z][A-Z-]*)[0-9]*[.,:;?!]?")
 NUMBER = re.compile(r"[0-9]+([.,][0-9]+)*[.,]?")
 UNITS = re.compile(
     r"[0-9.,]*(km|cm|mm|kg|mg|m[lL]|dL|Hz|kW|pH"
     r"|is|in|it|of|to|at|an|am|as|be|by|do|he|we|me|my|no|on|or|so|up|us|if|go)[.,]?"
 )
 """Short words that exams have; others of two letters are likelier a syllable."""
-SURE, SURE_OF_UNIT, SURE_OF_SHORT, SURE_OF_NUMBER = 0.6, 0.8, 0.93, 0.8
+SURE, SURE_OF_UNIT, SURE_OF_SHORT, SURE_OF_NUMBER = 0.6, 0.8, 0.93, 0.93
 """Least confidence of the English pass: of words of three letters and more, of UNITS, other short ones, numbers."""
 DOUBT = 0.1
 """By how much surer it must be without its last letter."""
@@ -125,12 +125,12 @@ def sensible(text: str, confidence: float) -> bool:
         return text.isascii() and text.isupper() and confidence >= SURE_OF_SHORT
     if NUMBER.fullmatch(text):
         return confidence >= SURE_OF_NUMBER
+    if UNITS.fullmatch(text):
+        return confidence >= SURE_OF_UNIT
     if not ENGLISH.fullmatch(text) or set(text.lower()) <= STROKES:
         return False
     if sum(letter.isalpha() for letter in text) > SHORT:
         return confidence >= SURE
-    if UNITS.fullmatch(text):
-        return confidence >= SURE_OF_UNIT
     return text.isupper() and confidence >= SURE_OF_SHORT  # `AB` of geometry; `He` is what `모리` looks like
 
 

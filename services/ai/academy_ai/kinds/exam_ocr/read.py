@@ -22,7 +22,7 @@ LINE = 40.0
 """Pixels of a line's height at which Tesseract reads best."""
 MARGIN = 24
 """Pixels of white around what is read."""
-SPACE = (0.12, 0.36)
+SPACE = (0.16, 0.33)
 """Line heights of blank between which what parts words is told from what parts syllables."""
 USUAL = 0.23
 """Where that is where a picture has too few blanks to tell."""

@@ -17,8 +17,14 @@ from academy_ai.paper import Gray
 NEAR = 0.9
 """Line heights from the column's edge within which numbers begin."""
 DIGITS = 3
+GLYPHS = 14
+"""Pieces that a number at the beginning of a line has at most, broken ones counted."""
+OVER = 0.3
+"""Share of the narrower piece's width from which on pieces stand one above the other."""
 DOT, FOOT, DASH = 0.3, 0.16, 0.45
 """Line heights: the largest dot, how far it may be off the digits' foot, the tallest dash."""
+SCRAP = 0.22
+"""Line heights: the largest piece that broke off a digit or bracket; a dash is wider."""
 TALL, SLIM = 0.75, 0.42
 """Line heights: the lowest and the widest bracket."""
 NEXT = 0.5
@@ -60,11 +66,26 @@ def found(page: Gray, place: int, seen: Layout) -> list[Start]:
     return out
 
 
+def _glyphs(line: Line) -> list[Piece]:
+    """The first pieces of a line; those one above the other as one, for thin print breaks."""
+    out: list[Piece] = []
+    for piece in line.pieces[:GLYPHS]:
+        last = out[-1] if out else None
+        if last is not None and last.x1 - piece.x0 > OVER * min(last.width, piece.width):
+            out[-1] = Piece(
+                min(last.x0, piece.x0), min(last.y0, piece.y0), max(last.x1, piece.x1), max(last.y1, piece.y1)
+            )
+        else:
+            out.append(piece)
+    return out
+
+
 def _numbered(line: Line, em: float) -> tuple[Piece, ...]:
     """The digits of `12.`, if the line begins with one to three slim pieces and a dot at their foot."""
-    for place, piece in enumerate(line.pieces[: DIGITS + 1]):
+    pieces = _glyphs(line)
+    for place, piece in enumerate(pieces[: DIGITS + 1]):
         if piece.height <= DOT * em and piece.width <= DOT * em:
-            digits = line.pieces[:place]
+            digits = tuple(pieces[:place])
             foot = abs(piece.y1 - max((one.y1 for one in digits), default=0)) <= FOOT * em
             return digits if foot else ()
         if not _slim(piece, em):
@@ -93,13 +114,15 @@ def _number(page: Gray, digits: tuple[Piece, ...]) -> int | None:
 
 def _span(page: Gray, line: Line, em: float) -> tuple[int, int] | None:
     """First and last number of `[10~12]`, if the line begins so."""
-    first, *rest = line.pieces[: 2 * DIGITS + 3]
+    first, *rest = _glyphs(line)
     if first.height < TALL * em or first.width > SLIM * em:
         return None
     parts: list[list[Piece]] = [[]]
     for piece in rest:
         if piece.height >= CLOSING * first.height and piece.width <= SLIM * em:
             break
+        if piece.height <= SCRAP * em and piece.width <= SCRAP * em:
+            continue  # thin print breaks
         if piece.height <= DASH * em:
             parts.append([])
         elif _slim(piece, em):
