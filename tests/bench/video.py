@@ -47,8 +47,6 @@ PIECE_SECONDS = 30
 LECTURE = SOURCES / "lecture.mp4"
 LENGTHS = {"ten-minutes": 600, "two-hours": 7200}
 SMALL_SECONDS = 12
-ROUNDS = 3
-LECTURES_AT_THE_END = 12
 PLAYABLE_SECONDS = 120.0
 READY_SECONDS = 1800.0
 
@@ -87,6 +85,14 @@ def draw_lecture(path: Path) -> Path:
     return path
 
 
+def lecture_of(seconds: int) -> Path:
+    """The restless lecture, so long."""
+    path = SOURCES / f"lecture-{seconds}.mp4"
+    if not path.exists():
+        media.ffmpeg("-t", str(seconds), "-i", LECTURE, "-c", "copy", path, level="error")
+    return path
+
+
 @contextmanager
 def platform(workers: int) -> Iterator[Platform]:
     """A platform with so many video workers, warm."""
@@ -118,7 +124,7 @@ def cpu_of(process: psutil.Process) -> float:
     return float(sum(each.user + each.system for each in times) + times[0].children_user + times[0].children_system)
 
 
-def bare_command(folder: Path, threads: int) -> list[str]:
+def bare_command(source: Path, folder: Path, threads: int) -> list[str]:
     """One ffmpeg that makes the ladder with the same encoder settings, HLS in fMP4; `threads` 0 lets ffmpeg choose."""
     steps = ladder.LADDER
     graph = f"[0:v]split={len(steps)}" + "".join(f"[s{at}]" for at in range(len(steps)))
@@ -136,7 +142,7 @@ def bare_command(folder: Path, threads: int) -> list[str]:
     ]
     streams = " ".join([*(f"v:{at},agroup:a" for at in range(len(steps))), "a:0,agroup:a"])
     return [
-        *(media.FFMPEG, "-hide_banner", "-nostdin", "-v", "error", "-y", "-threads", str(threads), "-i", str(LECTURE)),
+        *(media.FFMPEG, "-hide_banner", "-nostdin", "-v", "error", "-y", "-threads", str(threads), "-i", str(source)),
         *("-filter_complex", graph, *rungs, "-map", "0:a", "-c:v", "libx264", "-preset", "veryfast"),
         *("-profile:v", "high", "-g", "180", "-keyint_min", "180", "-sc_threshold", "0", "-flags:v", "+cgop"),
         *("-threads", str(threads), "-c:a", "aac", "-b:a", "128k", "-ac", "2", "-ar", "48000"),
@@ -154,12 +160,12 @@ def measured_run(command: Sequence[str]) -> dict[str, float]:
     return {"cpu": round(cpu, 1), "wall": round(time.monotonic() - began, 1)}
 
 
-def bare(threads: int) -> dict[str, float]:
+def bare(source: Path, threads: int) -> dict[str, float]:
     """The bare ffmpeg's cost, poster included."""
     folder = Path(tempfile.mkdtemp(prefix="academy-bench-"))
     try:
-        made = measured_run(bare_command(folder, threads))
-        still = [*("-ss", "5", "-i", str(LECTURE), "-frames:v", "1", "-q:v", "3", str(folder / "poster.jpg"))]
+        made = measured_run(bare_command(source, folder, threads))
+        still = [*("-ss", "5", "-i", str(source), "-frames:v", "1", "-q:v", "3", str(folder / "poster.jpg"))]
         poster = measured_run([media.FFMPEG, "-v", "error", "-y", *still])
         size = sum(path.stat().st_size for path in folder.iterdir())
     finally:
@@ -167,13 +173,14 @@ def bare(threads: int) -> dict[str, float]:
     return {name: round(made[name] + poster[name], 1) for name in made} | {"bytes": size}
 
 
-def cost(_: argparse.Namespace) -> dict[str, Any]:
+def cost(arguments: argparse.Namespace) -> dict[str, Any]:
     """The platform with two workers, then the bare ffmpeg with its own choice of threads and with two."""
+    source = lecture_of(arguments.seconds)
     with platform(2) as started:
         workers = [psutil.Process(started.parts.pid(name)) for name in ("video-1", "video-2")]
         others = [psutil.Process(started.parts.pid(name)) for name in ("api", "relay")]
         before = {each: cpu_of(each) for each in (*workers, *others)}
-        lecture = started.submit("cost")
+        lecture = started.submit("cost", source)
         began = time.monotonic()
         finish(started, lecture)
         wall = time.monotonic() - began
@@ -185,11 +192,12 @@ def cost(_: argparse.Namespace) -> dict[str, Any]:
         "wall": round(wall, 1),
         "bytes": int(published[0][0]),
     }
-    theirs = {"auto": bare(0), "two": bare(2)}
+    theirs = {"auto": bare(source, 0), "two": bare(source, 2)}
     cheapest = min(each["cpu"] for each in theirs.values())
     fastest = min(each["wall"] for each in theirs.values())
     whole = ours["cpu_workers"] + ours["cpu_api_and_relay"]
     return {
+        "media_seconds": arguments.seconds,
         "ours": ours,
         "bare": theirs,
         "cpu_workers_over_bare": round(ours["cpu_workers"] / cheapest, 3),
@@ -219,20 +227,21 @@ def task_seconds(started: Platform, lecture: str, kind: str) -> float:
     return round(float(started.rows(query, started.job(lecture), kind)[0][0]), 2)
 
 
-def kill(_: argparse.Namespace) -> dict[str, Any]:
+def kill(arguments: argparse.Namespace) -> dict[str, Any]:
     """One worker makes the lecture undisturbed, then again with a SIGKILL when half of it is done."""
+    source = lecture_of(arguments.seconds)
     with platform(1) as started:
-        lecture = started.submit("undisturbed")
+        lecture = started.submit("undisturbed", source)
         finish(started, lecture)
         tasks = {
             "chunks": chunk_times(started, lecture),
             "plan": task_seconds(started, lecture, "video.plan"),
             "publish": task_seconds(started, lecture, "video.publish"),
         }
-        lecture = started.submit("killed")
+        lecture = started.submit("killed", source)
         for step in started.api.watch(lecture, 600):
             done = done_seconds(started, lecture)
-            if done >= SECONDS / 2:
+            if done >= arguments.seconds / 2:
                 os.kill(started.parts.pid("video-1"), signal.SIGKILL)
                 break
             if step.state == "ready":
@@ -245,7 +254,7 @@ def kill(_: argparse.Namespace) -> dict[str, Any]:
         "killed_at_media_seconds": round(done, 1),
         "redone_chunks": len(again),
         "redone_media_seconds": sum(lengths[task.position] for task in again),
-        "media_seconds": SECONDS,
+        "media_seconds": arguments.seconds,
     }
 
 
@@ -275,12 +284,12 @@ def playable(started: Platform, lecture: str, began: float) -> float:
     return round(time.monotonic() - began, 2)
 
 
-def first(_: argparse.Namespace) -> dict[str, Any]:
+def first(arguments: argparse.Namespace) -> dict[str, Any]:
     """Rounds of both lengths in turn on one warm worker; then once from zero: the worker starts after the upload."""
     warm: dict[str, list[float]] = {name: [] for name in LENGTHS}
     plans: dict[str, list[float]] = {name: [] for name in LENGTHS}
     with platform(1) as started:
-        for _round in range(ROUNDS):
+        for _ in range(arguments.rounds):
             for name in LENGTHS:
                 lecture = started.submit(name, SOURCES / f"{name}.mp4")
                 began = time.monotonic()
@@ -306,11 +315,11 @@ def first(_: argparse.Namespace) -> dict[str, Any]:
 # Last encode -> complete playlist
 
 
-def last(_: argparse.Namespace) -> dict[str, Any]:
+def last(arguments: argparse.Namespace) -> dict[str, Any]:
     """Small lectures one after the other on one worker; times from the database."""
     with platform(1) as started:
         lectures = []
-        for number in range(LECTURES_AT_THE_END):
+        for number in range(arguments.lectures):
             lectures.append(started.submit(f"last {number}", SOURCES / "small.mp4"))
             finish(started, lectures[-1])
         found = started.rows(
@@ -349,11 +358,15 @@ def main() -> None:
     """One benchmark a call."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
+    made = {}
     for run in (prepare, cost, kill, first, last, scale):
-        command = commands.add_parser(run.__name__, help=(run.__doc__ or "").strip())
-        command.set_defaults(run=run)
-        if run is scale:
-            command.add_argument("measured", type=Path)
+        made[run] = commands.add_parser(run.__name__, help=(run.__doc__ or "").strip())
+        made[run].set_defaults(run=run)
+    for run in (cost, kill):
+        made[run].add_argument("--seconds", type=int, default=SECONDS, help="of the lecture")
+    made[first].add_argument("--rounds", type=int, default=3)
+    made[last].add_argument("--lectures", type=int, default=12)
+    made[scale].add_argument("measured", type=Path)
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
     result = arguments.run(arguments)

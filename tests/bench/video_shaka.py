@@ -7,8 +7,10 @@ bitrates, each a share of what ours came to, and its bytes at our SSIM are read 
 (logarithm of bytes against SSIM in decibels). Ours is one worker's handlers over a store in memory.
 """
 
+import argparse
 import json
 import math
+import os
 import re
 import resource
 import shutil
@@ -136,10 +138,15 @@ def bytes_at(wanted: float, low: Mapping[str, float], high: Mapping[str, float])
 
 
 def main() -> None:
-    """Draw half a minute, encode it three times, compare."""
+    """Draw half a minute, encode so much of it three times, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=30)
+    wanted, load = str(parser.parse_args().seconds), os.getloadavg()[0]
     folder = Path(tempfile.mkdtemp(prefix="academy-bench-"))
     try:
-        source = draw_lecture(folder / "piece.mp4")
+        source = folder / "source.mp4"
+        piece = draw_lecture(folder / "piece.mp4")
+        media.ffmpeg("-t", wanted, "-i", piece, "-c", "copy", source, level="error")
         mine = ours(source)
         seconds = float(
             subprocess.run(
@@ -158,6 +165,8 @@ def main() -> None:
     }
     result = {
         "machine": describe(),
+        "load_before": round(load, 1),
+        "media_seconds": seconds,
         "ours": mine,
         "shaka": dict(zip(map(str, SHARES), runs, strict=True)),
         "cpu_ours_over_shaka": round(mine["cpu"] / min(run["cpu"] for run in runs), 3),

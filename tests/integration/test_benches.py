@@ -24,7 +24,7 @@ def bench(name: str, *arguments: str) -> dict[str, Any]:
         env={**os.environ, "PYTHONPATH": str(TESTS)},
         stdout=subprocess.PIPE,
         check=True,
-        timeout=240,
+        timeout=900,
     )
     figures: dict[str, Any] = json.loads(done.stdout)
     assert figures.pop("machine")["cores"] == os.cpu_count()
@@ -62,6 +62,31 @@ def test_gevent_concurrency() -> None:
     assert measured["gevent"]["under_way"] > 0
     assert measured["sync"]["workers"] >= 1
     assert measured["ratio"] > 0
+
+
+def test_video_scale(tmp_path: Path) -> None:
+    """The simulation, from made task times; the video benchmarks that encode take minutes and run in the soak."""
+    measured = tmp_path / "kill.json"
+    chunks = [{"media": length, "seconds": 2 + length} for length in (6.0, 12.0, 24.0, 60.0)]
+    measured.write_text(json.dumps({"tasks": {"chunks": chunks, "plan": 2.0, "publish": 0.5}}))
+    figures = bench("video", "scale", str(measured))
+    assert figures["measured"] == {"chunk_fixed": 2.0, "chunk_a_second": 1.0, "plan": 2.0, "publish": 0.5}
+    one, *_, most = figures["curve"]
+    assert (one["workers"], most["workers"]) == (1, 50)
+    assert 25 < one["wall"] / most["wall"] <= 50
+    assert most["first_playable"] == one["first_playable"] > 8
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(os.environ.get("ACADEMY_SOAK") != "1", reason="minutes of encoding: `make soak`")
+def test_video() -> None:
+    bench("video", "prepare")
+    killed = bench("video", "kill", "--seconds", "24")
+    assert killed["redone_chunks"] == 1
+    assert bench("video", "last", "--lectures", "1")["max"] > 0
+    assert bench("video", "first", "--rounds", "1")["from_zero_seconds"] > 0
+    assert bench("video", "cost", "--seconds", "24")["cpu_workers_over_bare"] > 0
 
 
 @others
