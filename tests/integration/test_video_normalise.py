@@ -197,7 +197,7 @@ def test_six_hours_are_planned_as_any_other_lecture(worker: media.Worker, tmp_pa
 def test_frames_step_evenly_over_the_borders_of_pieces(
     worker: media.Worker, numbered: media.Numbered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(normalise, "_PIECE_BYTES", 30_000)
+    monkeypatch.setattr(normalise, "_PIECE_BYTES", 10_000)
     source = media.upload_source(worker.store, recorded(numbered, tmp_path / "a.ts", *INPUTS["a.ts"]))
     made = media.publish(worker, source)
     pieces = {key for key in worker.store.writes if "intermediate/0" in key}
