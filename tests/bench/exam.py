@@ -24,6 +24,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from machine import describe
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import exam_made  # the bench runs as a script; tests/ is no package
@@ -185,14 +186,14 @@ def main() -> None:
     parser.add_argument(
         "--ways", nargs="+", choices=tuple(exam_made.DEGRADATIONS), default=tuple(exam_made.DEGRADATIONS)
     )
-    parser.add_argument("--seeds", type=int, default=10, help="pages a way")
-    parser.add_argument("--first", type=int, default=1000, help="the first page's seed")
+    parser.add_argument("--seeds", type=int, default=10, help="pages a way (default: %(default)s)")
+    parser.add_argument("--first", type=int, default=1000, help="the first page's seed (default: %(default)s)")
     parser.add_argument("--errors", action="store_true", help="show what exam.ocr read otherwise, on stderr")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     cv2.setNumThreads(1)
     seeds = range(given.first, given.first + given.seeds)
-    result: dict[str, Any] = {"seeds": [seeds.start, seeds.stop - 1]}
+    result: dict[str, Any] = {"machine": describe(), "seeds": [seeds.start, seeds.stop - 1]}
     if "segment" in given.what:
         result["exam.segment"] = {name: _summary(seen) for name, seen in bench(seeds, given.ways, segment).items()}
     if "ocr" in given.what:

@@ -132,9 +132,9 @@ def same(bank: Sequence[question_made.Question], queries: int) -> dict[str, floa
 
 def main() -> None:
     """Fill, serve, search, print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--questions", type=int, default=100_000)
-    parser.add_argument("--queries", type=int, default=300)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--questions", type=int, default=100_000, help="in the bank (default: %(default)s)")
+    parser.add_argument("--queries", type=int, default=300, help="of each kind (default: %(default)s)")
     given = parser.parse_args()
     bank = question_made.bank(given.questions, SEED)
     with tempfile.TemporaryDirectory() as scratch:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tesseract_support import reads as exam_pages
 
 TESTS = Path(__file__).parents[1]
 OTHERS = TESTS.parent / ".tools" / "bench"
@@ -103,3 +104,19 @@ def test_sqs_throughput() -> None:
     figures = bench("sqs_throughput", "--jobs", "20", "--rounds", "1")
     assert set(figures["jobs_per_second"]) == {"bare", "ceiling", "academy", "celery", "dramatiq_sqs"}
     assert min(figures["jobs_per_second"].values()) > 0
+
+
+def test_similar() -> None:
+    figures = bench("similar", "--questions", "400", "--queries", "20")
+    assert figures["questions"] == 400
+    for found in figures["search"].values():
+        assert 0 < found["p50_ms"] <= found["p95_ms"]
+        assert found["recall_at_10"] > 0.5
+
+
+@exam_pages
+def test_exam() -> None:
+    """The accuracy on one page does not hang on the machine: a page read much worse fails here."""
+    figures = bench("exam", "--seeds", "1", "--first", "5", "--ways", "scan")
+    assert figures["exam.segment"]["scan"]["numbers_right_%"] == 100
+    assert figures["exam.ocr"]["scan"]["hangul_error"] < 0.02

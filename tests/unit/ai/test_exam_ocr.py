@@ -156,6 +156,25 @@ def test_english_and_spaces_are_read_among_hangul(tmp_path: Path) -> None:
 
 
 @reads
+def test_a_drawing_is_cut_out_and_not_read(tmp_path: Path) -> None:
+    sheet = Image.fromarray(picture(["1. 그림을 보고 물음에 답하시오.", *[""] * 6, "① 농업   ② 단백질   ③ 광합성"]))
+    draw = ImageDraw.Draw(sheet)
+    for x in (300, 350, 420):
+        draw.ellipse((x - 70, 130, x + 70, 270), outline=0, width=3)
+    sheet.save(tmp_path / "q.png")
+    out = tmp_path / "out"
+    out.mkdir()
+    result = run(ExamOcrInput(pictures=("q",)), {"q": tmp_path / "q.png"}, out, lambda _: None)
+    (read,) = (PictureRead.model_validate(one) for one in json.loads((out / "text.json").read_text()))
+    assert hangul(read.text) == "그림을보고물음에답하시오농업단백질광합성"
+    (figure,) = read.figures
+    assert figure.x <= 231
+    assert figure.x + figure.width >= 489
+    assert (figure.y <= 131, figure.y + figure.height >= 269) == (True, True)
+    assert figure.picture in result.keys()  # noqa: SIM118 - a payload's keys
+
+
+@reads
 def test_a_fraction_whose_letters_touch_the_bar_is_found(tmp_path: Path) -> None:
     sheet = Image.fromarray(picture(["3. 다음 식의 값을 구하시오.", "", "", "① 12   ② 48   ③ 35"]))
     draw, face = ImageDraw.Draw(sheet), exam_made.font(1, 32)

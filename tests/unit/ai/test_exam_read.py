@@ -72,6 +72,7 @@ def test_formulae_of_a_question_over_two_columns_are_counted_through() -> None:
     )
     (one,) = found.questions
     assert one.text == "⟦1⟧의 값은\n⟦2⟧ + ⟦3⟧"
+    assert [crop.what for crop in one.crops].count("figure") == 0
     signs = {crop.sign: crop.picture for crop in one.crops if crop.what == "formula"}
     assert signs == {"⟦1⟧": "1-a.png", "⟦2⟧": "1-b.png", "⟦3⟧": "2-b.png"}
 

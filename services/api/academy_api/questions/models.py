@@ -134,7 +134,7 @@ class Scanned(AcademyOwned):
     number = models.PositiveSmallIntegerField()
     """As it is printed."""
     crops = models.JSONField()
-    """Its pictures: `{"what": "question" | "passage" | "formula", "key", "sign"}`."""
+    """Its pictures: `{"what", "key", "sign"}` (`exam_read.spec.Crop`)."""
     confidence = models.FloatField()
     doubts = models.JSONField()
     """What a person has to look at (`exam_read.spec.Doubt`)."""

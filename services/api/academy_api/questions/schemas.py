@@ -51,7 +51,7 @@ class QuestionPatch(In):
 class CropOut(Schema):
     """A picture cut from the scan."""
 
-    what: Literal["question", "passage", "formula"]
+    what: Literal["question", "passage", "formula", "figure"]
     sign: str = Field(description="What stands for a formula in the text: `⟦1⟧`; empty for other pictures.")
     url: str
 

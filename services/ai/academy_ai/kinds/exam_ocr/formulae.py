@@ -18,6 +18,8 @@ FLAT = 0.14
 """Line heights that a bar is thick at most."""
 LONG = 0.8
 """Line heights that a bar is long at least."""
+SHORT, CLOSE = 1.1, 0.3
+"""A bar as short as a syllable's has what it parts closer: else it is the `ㅡ` of a syllable above a formula."""
 NEAR = 0.55
 """Line heights from a bar within which what it parts begins."""
 TALL = 1.6
@@ -64,9 +66,10 @@ def _pieces(ink: Ink) -> list[Piece]:
 
 def _parted(bar: Piece, around: list[Piece], em: float) -> tuple[list[Piece], list[Piece]] | None:
     """What a fraction's bar has above and below it; None when it is no fraction's."""
+    near = (NEAR if bar.width > SHORT * em else CLOSE) * em
     over = [one for one in around if bar.x0 <= (one.x0 + one.x1) / 2 <= bar.x1]
-    above = [one for one in over if 0 <= bar.y0 - one.y1 <= NEAR * em and one.height > FLAT * em]
-    below = [one for one in over if 0 <= one.y0 - bar.y1 <= NEAR * em and one.height > FLAT * em]
+    above = [one for one in over if 0 <= bar.y0 - one.y1 <= near and one.height > FLAT * em]
+    below = [one for one in over if 0 <= one.y0 - bar.y1 <= near and one.height > FLAT * em]
     if not above or not below or max(_covered(above, bar), _covered(below, bar)) > WIDER:
         return None
     high = max(one.y1 for one in below) - min(one.y0 for one in above)

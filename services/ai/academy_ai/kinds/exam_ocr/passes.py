@@ -36,6 +36,9 @@ SCALE = 0.75
 """Of what the English pass is shown: it reads letters best that are some 20 pixels high."""
 PAD = 20
 """Pixels of white around each line and word that is read."""
+DROPPED = 1.5
+"""Line heights at the end of a line from which on what was not read was dropped."""
+DARK = 128
 TALL = 2.2
 """Line heights from which on a line is a figure or a table, and what is written in it stands in rows."""
 SPECKS, DIRT = re.compile(r"[_|＊~`'^.,:;-]+"), 0.5
@@ -64,11 +67,29 @@ class Tesseract:
             rest[word.y : word.y + word.height, word.x : word.x + word.width] = 255
         lines = [line for column in seen.columns for line in column.lines]
         flat = [line for line in lines if line.y1 - line.y0 <= TALL * seen.em]
-        korean = [mended(line) for line in _read(rest, list(map(_around, flat)), "kor")]
+        korean = [mended(line) for line in _korean(rest, list(map(_around, flat)), seen.em)]
         tall = [line for line in lines if line not in flat]
         for block in _read(rest, list(map(_around, tall)), "kor", tesseract.BLOCK):
             korean += rows(block)
         return _with([line for line in map(_swept, korean) if line], english)
+
+
+def _korean(picture: Gray, boxes: Sequence[Box], em: float) -> Lines:
+    """Each line as the Korean pass reads it. It drops the rest of a line at times: then it gets it as a block."""
+    found = _read(picture, boxes, "kor")
+    cut = [place for place, box in enumerate(boxes) if _unread(picture, box, found[place]) > DROPPED * em]
+    for place, words in zip(cut, _read(picture, [boxes[place] for place in cut], "kor", tesseract.BLOCK), strict=True):
+        if sum(len(word.text) for word in words) > sum(len(word.text) for word in found[place]):
+            found[place] = sorted(words, key=lambda word: word.x)
+    return found
+
+
+def _unread(picture: Gray, box: Box, words: Sequence[Word]) -> int:
+    """Pixels at the end of a line that have ink and of which nothing was read."""
+    x0, y0, x1, y1 = box
+    ink = np.flatnonzero((picture[y0:y1, x0:x1] < DARK).any(axis=0))
+    end = max((word.x + word.width for word in words), default=x0)
+    return x0 + int(ink[-1]) - end if len(ink) else 0
 
 
 def _around(line: Line) -> Box:

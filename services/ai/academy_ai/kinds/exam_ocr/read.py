@@ -1,7 +1,7 @@
 """From a straight picture of print to lines of text. Third step of `run`.
 
-A text.Reader reads the lines; circled digits and formulae, which none reads well, are blanked out before and set back
-where they stood.
+A text.Reader reads the lines; circled digits, formulae and figures, which none reads well, are blanked out before;
+the first two are set back where they stood.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ import numpy as np
 from academy_ai import circled, columns
 from academy_ai.circled import Circled
 from academy_ai.columns import Layout
+from academy_ai.kinds.exam_ocr.figures import figures
 from academy_ai.kinds.exam_ocr.formulae import Ink, Region, formulae
 from academy_ai.paper import Gray
 from academy_ai.text import Reader, Word
@@ -43,10 +44,11 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a picture says: lines from top to bottom, each from left to right; and its formulae."""
+    """What a picture says: lines from top to bottom, each from left to right; its formulae and figures."""
 
     lines: tuple[tuple[Text, ...], ...]
     formulae: tuple[Region, ...]
+    figures: tuple[Region, ...] = ()
 
 
 def read(picture: Gray, reader: Reader) -> Read:
@@ -57,8 +59,9 @@ def read(picture: Gray, reader: Reader) -> Read:
         return Read((), ())
     rings = [one for one in circled.circled(picture, em) if one.digit is not None]
     found = formulae(layout.ink, em)
+    drawn = figures(picture, layout, found)
     scale = LINE / em
-    bare = _blanked(picture, [*rings, *found])
+    bare = _blanked(picture, [*rings, *found, *drawn])
     grown = cv2.resize(bare, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     framed = np.asarray(
         cv2.copyMakeBorder(grown, MARGIN, MARGIN, MARGIN, MARGIN, cv2.BORDER_CONSTANT, value=255), np.uint8
@@ -67,7 +70,11 @@ def read(picture: Gray, reader: Reader) -> Read:
     signs = [Text(circled.SIGNS[one.digit - 1], one.likeness, *_box(one)) for one in rings if one.digit is not None]
     marks = [Text(f"⟦{number}⟧", 1.0, *_box(one)) for number, one in enumerate(found, start=1)]
     space = _space(layout)
-    return Read(tuple(_joined(line, layout.ink, space) for line in _set_back(lines, [*signs, *marks])), tuple(found))
+    return Read(
+        tuple(_joined(line, layout.ink, space) for line in _set_back(lines, [*signs, *marks])),
+        tuple(found),
+        tuple(drawn),
+    )
 
 
 def _space(layout: Layout) -> float:

@@ -1,24 +1,28 @@
-"""exam.ocr at work: pictures of questions in, their text and their formulae's pictures out.
+"""exam.ocr at work: pictures of questions in, their text, and their formulae and figures as pictures out.
 
 Called by the worker (in a child without credentials) and by the command line; reads and writes local files only.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from academy_ai import paper, pictures
 from academy_ai.kind import KindInput, Report
+from academy_ai.kinds.exam_ocr.formulae import Region
 from academy_ai.kinds.exam_ocr.passes import Tesseract
 from academy_ai.kinds.exam_ocr.read import Read, read
-from academy_ai.kinds.exam_ocr.spec import ExamOcrInput, ExamOcrResult, Formula, LineRead, PictureRead
+from academy_ai.kinds.exam_ocr.spec import Cut, ExamOcrInput, ExamOcrResult, Figure, Formula, LineRead, PictureRead
 from academy_ai.paper import Gray
 from academy_ai.text import Reader
 from academy_core.errors import Permanent, Reason
+
+C = TypeVar("C", bound=Cut)
 
 ENOUGH = 2400
 """Long side in pixels that a photo is decoded to at least: about 200 dpi of A4."""
@@ -63,7 +67,7 @@ def run(task: KindInput, files: Mapping[str, Path], out: Path, report: Report) -
         pictures=len(done),
         refused=sum(one.refused is not None for one in done),
         confidence=round(fmean([one.confidence for one in done if one.refused is None] or [0.0]), 3),
-        artefacts=(*shown, *(formula.picture for one in done for formula in one.formulae)),
+        artefacts=(*shown, *(piece.picture for one in done for piece in (*one.formulae, *one.figures))),
         details=details,
     )
 
@@ -82,12 +86,16 @@ def _written(source: str, page: int, straight: Gray, out: Path, number: str) -> 
     seen = read(straight, reader)
     name = f"read-{number}.png"
     cv2.imwrite(str(out / name), straight)
-    formulae = []
-    for place, region in enumerate(seen.formulae, start=1):
-        cut = f"formula-{number}-{place}.png"
-        cv2.imwrite(str(out / cut), straight[region.y0 : region.y1, region.x0 : region.x1])
-        width, height = region.x1 - region.x0, region.y1 - region.y0
-        formulae.append(Formula(picture=cut, x=region.x0, y=region.y0, width=width, height=height))
+
+    def cut(what: type[C], regions: Sequence[Region]) -> tuple[C, ...]:
+        cuts = []
+        for place, region in enumerate(regions, start=1):
+            file = f"{what.__name__.lower()}-{number}-{place}.png"
+            cv2.imwrite(str(out / file), straight[region.y0 : region.y1, region.x0 : region.x1])
+            width, height = region.x1 - region.x0, region.y1 - region.y0
+            cuts.append(what(picture=file, x=region.x0, y=region.y0, width=width, height=height))
+        return tuple(cuts)
+
     lines = tuple(lines_of(seen))
     return PictureRead(
         source=source,
@@ -95,7 +103,8 @@ def _written(source: str, page: int, straight: Gray, out: Path, number: str) -> 
         text="\n".join(line.text for line in lines),
         confidence=round(confidence(seen), 3),
         lines=lines,
-        formulae=tuple(formulae),
+        formulae=cut(Formula, seen.formulae),
+        figures=cut(Figure, seen.figures),
         engine=reader.name,
         straightened=name,
     )

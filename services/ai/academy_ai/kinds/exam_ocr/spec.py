@@ -40,14 +40,22 @@ class ExamOcrInput(KindInput):
         return self.cut
 
 
-class Formula(Payload):
-    """A formula: a picture (a file of the artefacts) that stands in the text as `⟦n⟧`, n from 1."""
+class Cut(Payload):
+    """Something cut out as a picture (a file of the artefacts), and where it stood."""
 
     picture: str
     x: int
     y: int
     width: int
     height: int
+
+
+class Formula(Cut):
+    """A formula: it stands in the text as `⟦n⟧`, n from 1."""
+
+
+class Figure(Cut):
+    """A drawing: it stands in no text."""
 
 
 class LineRead(Payload):
@@ -72,6 +80,7 @@ class PictureRead(Payload):
     """Mean over the signs read, 0 to 1; 0 where nothing was read."""
     lines: tuple[LineRead, ...] = ()
     formulae: tuple[Formula, ...] = ()
+    figures: tuple[Figure, ...] = ()
     engine: str = "tesseract"
     """Who read it: `tesseract` or `google-vision`."""
     straightened: str | None = None

@@ -35,7 +35,7 @@ def collected(layout: ExamLayout, texts: Texts) -> ExamRead:
 
 
 def _question(one: Question, texts: Texts, passage: str, layout: ExamLayout) -> QuestionRead:
-    text, formulae = _joined(one, texts)
+    text, cut = _joined(one, texts)
     stem, choices = split(_NUMBER.sub("", text, count=1))
     shared = () if one.passage is None else layout.passages[one.passage].pictures
     return QuestionRead(
@@ -46,7 +46,7 @@ def _question(one: Question, texts: Texts, passage: str, layout: ExamLayout) -> 
         crops=(
             *(Crop(what="question", picture=name) for name in one.pictures),
             *(Crop(what="passage", picture=name) for name in shared),
-            *formulae,
+            *cut,
         ),
         confidence=_confidence([texts[name] for name in one.pictures if name in texts]),
         doubts=_doubts(one, texts, stem, choices),
@@ -54,19 +54,20 @@ def _question(one: Question, texts: Texts, passage: str, layout: ExamLayout) -> 
 
 
 def _joined(part: Part, texts: Texts) -> tuple[str, list[Crop]]:
-    """The text of all its pictures, formulae counted through; and the formulae."""
+    """The text of all its pictures, formulae counted through; and its formulae and figures."""
     lines: list[str] = []
     crops: list[Crop] = []
     for name in part.pictures:
         read = texts.get(name)
         if read is None:
             continue
-        before = len(crops)
+        before = sum(crop.what == "formula" for crop in crops)
         lines.append(_counted_on(read.text, before))
         crops += [
             Crop(what="formula", picture=formula.picture, sign=f"⟦{number}⟧")
             for number, formula in enumerate(read.formulae, start=before + 1)
         ]
+        crops += [Crop(what="figure", picture=figure.picture) for figure in read.figures]
     return "\n".join(line for line in lines if line).strip(), crops
 
 

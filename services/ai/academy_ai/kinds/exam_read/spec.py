@@ -41,9 +41,9 @@ class CollectInput(KindInput):
 
 
 class Crop(Payload):
-    """A picture cut from the pages, a file of the job: the question as it is printed, or a formula of its text."""
+    """A picture cut from the pages, a file of the job: the question as printed, a formula of its text, a figure."""
 
-    what: Literal["question", "passage", "formula"]
+    what: Literal["question", "passage", "formula", "figure"]
     picture: Annotated[str, Field(pattern=r"^[a-z0-9-]+\.png$", max_length=100)]
     sign: str = ""
     """A formula's sign in the text."""
