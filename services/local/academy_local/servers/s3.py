@@ -97,7 +97,7 @@ class S3:
             "master.electionTimeout": "1s",
             "master.resumeState": "true",
             "master.telemetry": "false",
-            # Volumes grow as they fill; 0 lets there be as many as would fit on the disk when full. A bucket takes seven
+            # Volumes grow as they fill; 0 lets there be as many as fit on the disk when full. A bucket takes seven
             # at once: with larger ones a disk of 6 GB free had no room for a second bucket.
             "master.volumeSizeLimitMB": 128,
             "volume.port": volume,
