@@ -12,6 +12,7 @@ from academy_local import client
 
 UP_SECONDS = 90
 BACK_SECONDS = 180
+BUSY = 5
 UNREADABLE_SECONDS = 30
 """Six times the cooldown, and the stabilisation window as often."""
 
@@ -48,6 +49,35 @@ def test_a_worker_of_two_queues_is_scaled_by_their_sum(platform: Platform) -> No
     finally:
         for url in urls:
             sqs.purge_queue(QueueUrl=url)
+    wait_until(lambda: platform.workers("cpu") == [], BACK_SECONDS, "none is left")
+    platform.install()
+
+
+def test_busy_pods_without_a_backlog_are_kept(platform: Platform) -> None:
+    """Five messages in flight and none that waits, far beyond window and cooldown: nobody is taken from work."""
+    idle = {"command": ["sleep", "3600"], "maxReplicas": BUSY, "pollingSeconds": 1, "cooldownSeconds": 5}
+    values = platform_e2e.platform_values()
+    values["workers"]["aiCpu"] = {
+        **values["workers"]["aiCpu"],
+        **idle,
+        "taskLimitSeconds": 5,
+        "shutdownGraceSeconds": 5,
+    }
+    platform.install(values, wait=False)
+    sqs = platform.sqs()
+    url = sqs.get_queue_url(QueueName=platform_e2e.QUEUES["lite"])["QueueUrl"]
+    for number in range(BUSY):
+        sqs.send_message(QueueUrl=url, MessageBody=str(number))
+    wait_until(lambda: len(platform.running("cpu")) == BUSY, UP_SECONDS, "a pod for each message")
+    busy = {pod["metadata"]["uid"] for pod in platform.running("cpu")}
+    taken = [sqs.receive_message(QueueUrl=url, VisibilityTimeout=600).get("Messages", []) for _ in range(BUSY)]
+    assert sum(map(len, taken)) == BUSY, "all are in flight"
+    ends = time.monotonic() + UNREADABLE_SECONDS
+    while time.monotonic() < ends:
+        assert {pod["metadata"]["uid"] for pod in platform.running("cpu")} == busy
+        time.sleep(1)
+    for messages in taken:
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=messages[0]["ReceiptHandle"])
     wait_until(lambda: platform.workers("cpu") == [], BACK_SECONDS, "none is left")
     platform.install()
 
