@@ -20,11 +20,11 @@ from academy_ai.text import Lines, Word, rows
 
 ENGLISH = re.compile(r"[0-9.,]*([A-Za-z]['a-z-]*|[A-Z][A-Z-]*)[0-9]*[.,:;?!]?")
 NUMBER = re.compile(r"[0-9]+([.,][0-9]+)*[.,]?")
-UNITS = re.compile(
-    r"[0-9.,]*(km|cm|mm|kg|mg|m[lL]|dL|Hz|kW|pH"
-    r"|is|in|it|of|to|at|an|am|as|be|by|do|he|we|me|my|no|on|or|so|up|us|if|go)[.,]?"
-)
-"""Short words that exams have; others of two letters are likelier a syllable."""
+UNITS = re.compile(r"[0-9.,]*(km|cm|mm|kg|mg|m[lL]|dL|Hz|kW|pH)[.,]?")
+LITTLE = re.compile(r"(is|in|it|of|to|at|an|am|as|be|by|do|he|we|me|my|no|on|or|so|up|us|if|go)[.,]?")
+"""Short words that exams have; others of two letters are likelier a syllable. The second kind always stand alone."""
+BESIDE = 6
+"""Pixels to both sides of a word that stands alone that have no ink."""
 SURE, SURE_OF_UNIT, SURE_OF_SHORT, SURE_OF_NUMBER = 0.6, 0.8, 0.93, 0.93
 """Least confidence of the English pass: of words of three letters and more, of UNITS, other short ones, numbers."""
 DOUBT = 0.1
@@ -116,7 +116,14 @@ def _english(picture: Gray, runs: Sequence[Run]) -> list[Word]:
     boxes = [_box(run) for run in runs] + [_box(run[:-1]) for run in runs]
     found = [_joined(box, words) for box, words in zip(boxes, _read(picture, boxes, "eng", scale=SCALE), strict=True)]
     chosen = map(_surer, found[: len(runs)], found[len(runs) :])
-    return [word for word in chosen if word is not None]
+    return [word for word in chosen if word is not None and (not LITTLE.fullmatch(word.text) or _alone(picture, word))]
+
+
+def _alone(picture: Gray, word: Word) -> bool:
+    """Whether there is blank on both sides."""
+    band = picture[word.y : word.y + word.height]
+    left, right = band[:, max(0, word.x - BESIDE) : word.x], band[:, word.x + word.width :][:, :BESIDE]
+    return not (left < DARK).any() and not (right < DARK).any()
 
 
 def _box(run: Run) -> Box:
@@ -146,7 +153,7 @@ def sensible(text: str, confidence: float) -> bool:
         return text.isascii() and text.isupper() and confidence >= SURE_OF_SHORT
     if NUMBER.fullmatch(text):
         return confidence >= SURE_OF_NUMBER
-    if UNITS.fullmatch(text):
+    if UNITS.fullmatch(text) or LITTLE.fullmatch(text):
         return confidence >= SURE_OF_UNIT
     if not ENGLISH.fullmatch(text) or set(text.lower()) <= STROKES:
         return False
