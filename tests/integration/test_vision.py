@@ -221,7 +221,8 @@ def test_no_secret_is_logged(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Whatever the libraries underneath log at their most talkative."""
-    caplog.set_level(logging.DEBUG)
+    for name in (None, "httpx", "httpcore"):  # whatever a test before set them to
+        caplog.set_level(logging.DEBUG, logger=name)
     server.faults[:] = [Fault.of(403, "PERMISSION_DENIED")]
     with pytest.raises(Retryable):
         start()
