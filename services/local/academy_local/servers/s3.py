@@ -131,8 +131,14 @@ class S3:
         )
 
     def ready(self) -> bool:
-        """Whether the gateway answers a stranger with 403."""
+        """Whether the gateway answers a stranger with 403, and the master knows where volumes are.
+
+        On a busy machine the gateway may come first; what is read then is an internal error.
+        """
         try:
-            return httpx.get(self.endpoint, timeout=2).status_code == HTTPStatus.FORBIDDEN
+            gateway = httpx.get(self.endpoint, timeout=2)
+            master = httpx.get(f"http://{ports.HOST}:{self.ports[2]}/dir/status", timeout=2)
         except httpx.TransportError:
             return False
+        room = master.json()["Topology"]["Max"] if master.is_success else 0
+        return gateway.status_code == HTTPStatus.FORBIDDEN and room > 0
