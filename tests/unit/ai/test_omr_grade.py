@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from academy_ai.kinds.omr_grade import marking, read, template
+from academy_ai.kinds.omr_grade.find import find
 from academy_ai.kinds.omr_grade.layout import layout
-from academy_ai.kinds.omr_grade.run import Exam, collect, measure, run, table
+from academy_ai.kinds.omr_grade.run import Exam, collect, judged, measure, run, table
 from academy_ai.kinds.omr_grade.spec import OmrGradeInput, SheetRead
 from academy_core.errors import Permanent
 
@@ -37,8 +39,8 @@ def grey(picture: omr_made.Picture) -> omr_made.Picture:
 
 def read_made(made: omr_made.Made, picture: omr_made.Picture) -> dict[str, str]:
     exam = Exam(layout(template.parse(made.template)), None, None)
-    _, readings = measure(exam, grey(picture))
-    return collect(exam.plan.sheet, readings, "made", 1).answers
+    _, done = measure(exam, grey(picture))
+    return collect(exam.plan.sheet, done, "made", 1).answers
 
 
 def test_template_lays_out_bubbles_and_joins_custom_labels() -> None:
@@ -97,6 +99,29 @@ def test_made_sheet_is_read_under_degradation(name: str) -> None:
     wrong = {column: (got[column], value) for column, value in made.truth.items() if got[column] not in {value, "?"}}
     assert wrong == {}
     assert sum(got[column] == value for column, value in made.truth.items()) >= 0.97 * len(made.truth)
+
+
+@pytest.mark.parametrize("questions", [20, 40, 60])
+@pytest.mark.parametrize("quality", [95, 75, 40])
+def test_a_compressed_scan_is_read(questions: int, quality: int) -> None:
+    """Seed 2 with 20 questions: no bubbles on the right, whose corners the search leaves anywhere."""
+    made = omr_made.sheet(2, questions=questions, blank=0.0, double=0.0)
+    assert read_made(made, omr_made.jpeg(made.picture, quality)) == made.truth
+
+
+@pytest.mark.parametrize("rows", [-0.5, 0.4, 0.5])
+def test_a_field_whose_bubbles_are_not_seen_is_never_blank(rows: float) -> None:
+    made = omr_made.sheet(4, questions=20, blank=0.2)
+    exam = Exam(layout(template.parse(made.template)), None, None)
+    fit = find(grey(made.picture), exam.plan)
+    away = np.zeros_like(fit.boxes)
+    away[-10 * 5 :, 1::2] = rows * exam.plan.step[1] * fit.scale
+    right, drifted = judged(exam, fit), judged(exam, replace(fit, boxes=fit.boxes + away))
+    assert {one.label: "".join(one.marked) for one in right[8:]} == {
+        q: made.truth[q] for q in made.truth if q[0] == "q"
+    }
+    assert any(one.state is read.State.BLANK for one in right[-10:])
+    assert [one.label for one in drifted[-10:] if one.state is read.State.BLANK] == []
 
 
 def test_photo_on_a_table_is_read() -> None:
@@ -200,8 +225,8 @@ def test_a_pdf_of_sheets_becomes_marks_pictures_and_csv(tmp_path: Path) -> None:
 def test_policy_sends_blanks_and_doubles_to_a_person() -> None:
     made = omr_made.sheet(8, questions=40, blank=0.2, double=0.2)
     exam = Exam(layout(template.parse(made.template)), None, None, doubles="unsure", blanks="unsure")
-    _, readings = measure(exam, grey(made.picture))
-    done = collect(exam.plan.sheet, readings, "made", 1)
+    _, parts = measure(exam, grey(made.picture))
+    done = collect(exam.plan.sheet, parts, "made", 1)
     assert set(done.unsure) == {
         column for column, value in made.truth.items() if column != "Student" and len(value) != 1
     }

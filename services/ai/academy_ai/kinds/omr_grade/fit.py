@@ -35,6 +35,8 @@ class Fit:
     picture: Gray
     dark: Gray
     """Ink of `picture`."""
+    alike: Floats
+    """How much each pixel of `picture` looks like the middle of a printed bubble."""
     boxes: npt.NDArray[np.float64]
     scale: float
     """Pixels a page unit."""
@@ -68,6 +70,7 @@ def fine(gray: Gray, guess: Frame, plan: Layout, grow: float) -> Fit:
         found,
         picture,
         dark,
+        alike[reach:-reach, reach:-reach],
         boxes,
         scale,
         pad,

@@ -27,6 +27,8 @@ BAND = (0.36, 0.50)
 
 GROUND = 0.3
 """Level that a field's emptier bubbles may have in common, at most: more would be marks."""
+SEEN = 0.3
+"""Likeness, as a share of the upper quartile of this sheet's bubbles, that those of a blank field have at least."""
 CLEAR, SMUDGE = 0.75, 0.43
 """Beside a mark as clear as CLEAR, ink below SMUDGE is a smudge or a heavy printed letter, not a second mark."""
 
@@ -130,6 +132,16 @@ def judge(level: npt.NDArray[np.float64], sheet: Sheet) -> tuple[Reading, ...]:
             state = State.MARKED if len(marked) == 1 else State.DOUBLE
         out.append(Reading(one.label, state, marked, tuple(round(float(v), 3) for v in own), round(confidence, 3)))
     return tuple(out)
+
+
+def unseen(fit: Fit, sheet: Sheet) -> list[bool]:
+    """Fields whose printed bubbles are not where the fit puts them: paper without a mark there says nothing."""
+    column, row = np.rint(fit.centres).astype(int).T
+    height, width = fit.alike.shape
+    seen = fit.alike[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
+    starts = np.cumsum([len(one.bubbles) for one in sheet.fields])[:-1]
+    least = SEEN * float(np.percentile(seen, 75))
+    return [float(own.mean()) < least for own in np.split(seen, starts)]
 
 
 def unsure(reading: Reading) -> Reading:

@@ -134,16 +134,22 @@ def _of_page(exam: Exam, source: str, page: int, gray: Gray, target: Path) -> Sh
 def measure(exam: Exam, gray: Gray) -> tuple[Fit, tuple[Reading, ...]]:
     """Find the page and read every field. Raises Permanent when the sheet is not in the picture."""
     fit = find(gray, exam.plan, exam.marker)
+    return fit, judged(exam, fit)
+
+
+def judged(exam: Exam, fit: Fit) -> tuple[Reading, ...]:
+    """What every field says; unsure where the fit may be wrong or a person is to decide."""
     sheet = exam.plan.sheet
-    readings = read.judge(read.levels(read.darkness(fit), sheet), sheet)
     by_hand = {
         state for state, policy in ((State.DOUBLE, exam.doubles), (State.BLANK, exam.blanks)) if policy == "unsure"
     }
     starts = np.cumsum([len(one.bubbles) for one in sheet.fields])[:-1]
     doubtful = [bool(part.any()) for part in np.split(fit.doubtful, starts)]
-    return fit, tuple(
-        read.unsure(one) if one.state in by_hand or doubt else one
-        for one, doubt in zip(readings, doubtful, strict=True)
+    return tuple(
+        read.unsure(one) if one.state in by_hand or doubt or (unseen and one.state is State.BLANK) else one
+        for one, doubt, unseen in zip(
+            read.judge(read.levels(read.darkness(fit), sheet), sheet), doubtful, read.unseen(fit, sheet), strict=True
+        )
     )
 
 

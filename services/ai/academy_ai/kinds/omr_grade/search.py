@@ -13,7 +13,6 @@ import numpy.typing as npt
 from academy_ai.kinds.omr_grade import view
 from academy_ai.kinds.omr_grade.layout import Layout, Piece
 from academy_ai.kinds.omr_grade.page import Frame
-from academy_ai.kinds.omr_grade.template import Sheet
 from academy_ai.paper import Floats, Gray, ink
 
 COARSE_BUBBLE = 6.0
@@ -36,6 +35,8 @@ PULL = 0.35
 """Bubble pitches within which a piece draws the corners to its peak."""
 STIFF = 0.01
 """Resistance of the corners to the pieces, which together pull with at most 1."""
+HELD = 0.2
+"""Share of a piece's extent that keeps its shape when the page is moved: the larger, the stiffer the page."""
 FEW = 4
 """With fewer pieces the corners are not drawn far apart: nothing could tell."""
 
@@ -120,15 +121,25 @@ def _relaxed(answers: Floats, radius: float) -> Floats:
     return np.stack([cv2.dilate(one, box) for one in answers])
 
 
-def corrected(found: Trial, sheet: Sheet) -> Frame:
-    """The guess moved to where the bubbles were found."""
-    shifts = found.seeds[0].T.astype(np.float64)
-    corners = np.array([(0, 0), (sheet.width, 0), (sheet.width, sheet.height), (0, sheet.height)], np.float64)
-    moved = cv2.perspectiveTransform((corners + shifts / found.scale).reshape(-1, 1, 2), found.frame.matrix).reshape(
-        4, 2
-    )
-    matrix = cv2.getPerspectiveTransform(corners.astype(np.float32), moved.astype(np.float32))
+def corrected(found: Trial, plan: Layout) -> Frame:
+    """The guess moved to where the bubbles were found.
+
+    The search asked every piece at one shift, without turning or stretching it, so that is all it knows: the
+    homography is the one that comes nearest to it. One through the page's corners would not do, as a corner without
+    bubbles near it may have gone anywhere, and its perspective bends the lattice away by half a row.
+    """
+    shifts = (found.seeds[0] @ _share(plan)).T / found.scale
+    marks = np.stack([piece.centre + HELD * _corners_of(piece, plan) for piece in plan.pieces])
+    moved = (marks + shifts[:, None, :]).reshape(-1, 1, 2)
+    there = cv2.perspectiveTransform(moved.astype(np.float64), found.frame.matrix)
+    matrix, _ = cv2.findHomography(marks.reshape(-1, 1, 2), there, 0)
     return Frame(found.frame.source, np.asarray(matrix, np.float64), 0.0)
+
+
+def _corners_of(piece: Piece, plan: Layout) -> npt.NDArray[np.float64]:
+    """The corners of what a piece covers, as seen from its middle (4 x 2, page units)."""
+    half = (np.ptp(piece.centres, axis=0) + plan.size) / 2
+    return np.asarray(np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * half, np.float64)
 
 
 def _answer(alike: Alike, piece: Piece) -> Floats:

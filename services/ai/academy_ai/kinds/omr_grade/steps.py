@@ -74,7 +74,7 @@ def settle(gray: Gray, found: Trial, plan: Layout) -> Fit:
     def fitted(guess: Frame) -> Weighed:
         return weigh(fine(gray, guess, plan, found.grow), guess, plan, room)
 
-    best = fitted(corrected(found, plan.sheet))
+    best = fitted(corrected(found, plan))
     for _ in range(STEPS):
         if best.gains.max() < -LEAD:
             break
@@ -98,7 +98,7 @@ def _better(best: Weighed, plan: Layout, grow: float) -> Iterator[Frame]:
             yield Frame(best.guess.source, best.guess.matrix @ np.asarray(matrix, np.float64), 0.0)
     again = _by_look(best, plan, grow)
     refine(again, plan, _corner_shifts(best.fit, plan))
-    yield corrected(again, plan.sheet)
+    yield corrected(again, plan)
 
 
 def _doubtful(best: Weighed, plan: Layout) -> npt.NDArray[np.bool_]:
