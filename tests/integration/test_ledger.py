@@ -7,6 +7,7 @@ import ledger_support as support
 import pytest
 from ledger_support import BULK, HOOKS, SHORT, claim, job_state, must_claim, new, pass_time, submit
 
+from academy_api.accounts.models import AuditEntry
 from academy_api.ledger import duties, jobs, leases, sql
 from academy_core.errors import Conflict, LeaseLost, NotAllowed, NotFound, Permanent
 from academy_core.kinds import Queue, WorkerClass
@@ -373,6 +374,7 @@ def test_a_death_is_told_to_the_dlq_and_a_redrive_revives_it_once() -> None:
     assert job_state(job) == "succeeded"
     assert claim(support.death_body(task, generation)) is None
     assert [what for what, _, _ in HOOKS.seen] == ["failed", "reopened", "succeeded"]
+    assert [entry.target for entry in AuditEntry.objects.filter(action="job.redrive")] == [str(job)]
 
 
 def test_a_users_retry_revives_dead_and_failed_jobs_and_only_those() -> None:

@@ -806,6 +806,7 @@ def test_a_failure_has_its_reason_and_a_retry_goes_on(
     assert stages(teacher, lecture)["chunks"] == ("stopped", 1, 3)
     refused(student.call("GET", f"{LECTURES}/{lecture}"), 404, "not-found")
     assert ok(teacher.call("POST", f"{LECTURES}/{lecture}/retry"))["state"] == "playable"
+    assert AuditEntry.objects.filter(action="lecture.retry", target=lecture).count() == 1
     assert detail(teacher, lecture)["publication"]["reason"] is None
     for index, task in worker.claim_chunks(2).items():
         worker.complete(task, chunk_of(PLAN, index))

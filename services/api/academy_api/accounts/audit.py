@@ -35,6 +35,14 @@ def record(
     )
 
 
+def record_redrive(job: UUID, academy: UUID, request_id: str) -> None:
+    """Write that a failed job goes on since its death was taken out of a dead-letter queue: no person's request did it.
+
+    `request_id` is that of the request which once made the job.
+    """
+    AuditEntry.objects.create(academy_id=academy, action="job.redrive", target=str(job), request_id=request_id)
+
+
 def _valid(address: str) -> str | None:
     try:
         return str(ipaddress.ip_address(address))

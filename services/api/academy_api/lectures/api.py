@@ -128,7 +128,10 @@ def cancel(request: Request, lecture: UUID) -> LectureDetail:
 @router.post("/{uuid:lecture}/retry", response=LectureDetail, auth=WRITE)
 def retry(request: Request, lecture: UUID) -> LectureDetail:
     """Go on with an encoding that failed; what was done before is kept."""
-    service.retry(get(Lecture, request.auth, lecture).pk)
+    found = get(Lecture, request.auth, lecture)
+    with transaction.atomic():
+        service.retry(found.pk)
+        audit.record(request, "lecture.retry", found.pk, by=request.auth)
     return _detail(request, one(request, lecture))
 
 

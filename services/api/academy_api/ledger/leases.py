@@ -15,6 +15,7 @@ from typing import Any
 from django.db import IntegrityError, connection, transaction
 from pydantic import ValidationError
 
+from academy_api.accounts import audit
 from academy_api.ledger import endings, machine, metrics, outbox, registry, sql, tasks
 from academy_api.ledger.machine import Call, Cause, JobState, TaskState, Verdict
 from academy_core.errors import Conflict, LeaseLost, NotAllowed, Permanent, Reason
@@ -213,6 +214,7 @@ def revive_from(message: str) -> bool:
         ):
             return False
         endings.reopen(endings.record_of(row))
+        audit.record_redrive(row.job, row.academy, row.request_id)
         return True
 
 
