@@ -76,15 +76,16 @@ def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> O
         source = _probe(tools, context, served)
         video, audio = plan.main_streams(source, task.language)
         keys = keyframes.of_source(source.container, view.fetch, view.size, video.index, video.id)
+        index = None if task.intermediate is None else tools.index(context.output_prefix, task.intermediate)
         way = plan.way(source, video, keys)
-        if task.intermediate is not None:
-            encoded = tools.index(context.output_prefix, task.intermediate).encoded
-            way = plan.way_on(way, encoded=encoded)
+        if index is not None:
+            way = plan.way_on(way, encoded=index.encoded)
         if way != "direct":
             normalising = plan.normalise(task, source, way)
             return Outcome(PlanAnswer(), children=(NewTask.of(NORMALISE, normalising),))
         tails = _tails(tools, context, served, source, video.index)
-        turn = _turn(tools, context)
+        # Degrees clockwise that an intermediate is to be turned; a display matrix counts the other way round.
+        turn = 0 if index is None else -index.rotation % 360
         made = plan.plan(task, source, tails, rules, keys=keys or (), turn=turn)
         places = [(video.start or Fraction(0)) + key for key in keys or ()]
         windows = _windows(audio, tails, places)
@@ -93,7 +94,13 @@ def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> O
         kind = _title(tools, context, served, made, looks, rules)
         gain = 0.0
         if rules.loudness is not None and audio is not None:
-            gain = loudness.gain(_measured(tools, context, served, audio, windows), rules.loudness)
+            # Of a normalised source the whole was measured on the way.
+            heard = (
+                _measured(tools, context, served, audio, windows)
+                if index is None
+                else loudness.unfolded(index.loudness)
+            )
+            gain = loudness.gain(heard, rules.loudness)
         made = plan.plan(task, source, tails, rules, keys=keys or (), turn=turn, gain_db=gain, kind=kind)
     return Outcome(
         PlanAnswer(plan=made),
@@ -124,9 +131,7 @@ def _measured(
     audio: probe.AudioStream,
     windows: Sequence[loudness.Window | None],
 ) -> list[float]:
-    """Momentary loudness in windows of the sound; of a normalised source the whole was measured on the way."""
-    if context.input.intermediate is not None:
-        return loudness.unfolded(tools.index(context.output_prefix, context.input.intermediate).loudness)
+    """Momentary loudness in windows of the sound."""
     # The last first: the end of the source has just been read.
     commands = [ffmpeg.loudness_command(tools.ffmpeg, served.url, audio.index, each) for each in reversed(windows)]
     with ThreadPoolExecutor(_MEASURING) as pool:
@@ -163,12 +168,6 @@ def _title(  # noqa: PLR0913, PLR0917 - each is one fact of the sampling
         if output.stdout:
             rates.append(8 * len(output.stdout) / ladder.TITLE_SAMPLE_SECONDS)
     return plan.title(rates, rules.steps)
-
-
-def _turn(tools: Tools, context: TaskContext[PlanInput]) -> int:
-    """Degrees clockwise that an intermediate is to be turned; a display matrix counts the other way round."""
-    name = context.input.intermediate
-    return 0 if name is None else -tools.index(context.output_prefix, name).rotation % 360
 
 
 def _check_source(tools: Tools, task: PlanInput) -> None:
