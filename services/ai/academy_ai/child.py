@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from academy_ai import sandbox
 from academy_ai.kind import AiKind, KindInput, kinds_of
-from academy_ai.text import Lines, Word
+from academy_ai.text import Lines
 from academy_ai.wire import Answer, Begin, Done, Reply, Request, raised, refusal
 from academy_core.tasks import Outcome
 
@@ -61,7 +61,7 @@ class Asking:
         reply = Reply.model_validate_json(self._requests.readline())
         if reply.failed is not None:
             raise raised(reply.failed)
-        return [[Word(**word.model_dump()) for word in line] for line in reply.lines]
+        return [list(line) for line in reply.lines]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from academy_ai.kind import AiKind, KindInput
 from academy_ai.text import Lines
-from academy_ai.wire import MAX_LINE, Answer, Begin, Done, Reply, Request, SeenWord, raised, refusal
+from academy_ai.wire import MAX_LINE, Answer, Begin, Done, Reply, Request, raised, refusal
 from academy_core import child, log
 from academy_core.errors import AcademyError, Permanent, Reason, Retryable, SettingsFault
 
@@ -144,7 +144,7 @@ class _Child:
             lines = self._life.reader.read(picture, lambda: self.child.process.poll() is None)
         except AcademyError as error:
             return Reply(failed=refusal(error))
-        return Reply(lines=tuple(tuple(SeenWord(**asdict(word)) for word in line) for line in lines))
+        return Reply(lines=tuple(map(tuple, lines)))
 
     def _ask(self, line: str) -> Answer:
         try:

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict
 
+from academy_ai.text import Word
 from academy_core.errors import AcademyError, Permanent, Reason, Retryable, SettingsFault
 from academy_core.ledger import NewTask
 
@@ -76,21 +77,10 @@ def raised(refused: Refusal) -> AcademyError:
     return (Permanent if refused.permanent else Retryable)(refused.detail, reason=reason)
 
 
-class SeenWord(_Line):
-    """A word: see text.Word."""
-
-    text: str
-    x: int
-    y: int
-    width: int
-    height: int
-    confidence: float
-
-
 class Reply(_Line):
     """What the worker's reader made of the picture that the child asked about: its lines, or why there are none."""
 
-    lines: tuple[tuple[SeenWord, ...], ...] = ()
+    lines: tuple[tuple[Word, ...], ...] = ()
     failed: Refusal | None = None
 
 

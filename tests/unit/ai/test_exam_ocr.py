@@ -45,6 +45,16 @@ def test_a_question_is_read_with_its_choices(tmp_path: Path) -> None:
     assert (refused.refused, result.refused) == ("picture-unreadable", 1)
 
 
+def read_one(sheet: Image.Image, folder: Path) -> PictureRead:
+    """What is read of one picture."""
+    sheet.save(folder / "q.png")
+    out = folder / "out"
+    out.mkdir()
+    run(ExamOcrInput(pictures=("q",)), {"q": folder / "q.png"}, out, lambda _: None)
+    (read,) = (PictureRead.model_validate(one) for one in json.loads((out / "text.json").read_text()))
+    return read
+
+
 @reads
 def test_a_fraction_stays_a_picture_and_marks_its_place(tmp_path: Path) -> None:
     sheet = Image.fromarray(picture(["3. 다음 식의 값을 구하시오.", "", "", "① 12   ② 48   ③ 35"]))
@@ -53,11 +63,7 @@ def test_a_fraction_stays_a_picture_and_marks_its_place(tmp_path: Path) -> None:
     draw.text((160, 85), "7 + 6y", font=face, fill=0)
     draw.line((155, 130, 280, 130), fill=0, width=3)
     draw.text((200, 134), "9z", font=face, fill=0)
-    sheet.save(tmp_path / "q.png")
-    out = tmp_path / "out"
-    out.mkdir()
-    run(ExamOcrInput(pictures=("q",)), {"q": tmp_path / "q.png"}, out, lambda _: None)
-    (read,) = (PictureRead.model_validate(one) for one in json.loads((out / "text.json").read_text()))
+    read = read_one(sheet, tmp_path)
     assert len(read.formulae) == 1
     assert "⟦1⟧" in read.text.split("\n")
     box = read.formulae[0]
@@ -181,11 +187,7 @@ def test_a_fraction_whose_letters_touch_the_bar_is_found(tmp_path: Path) -> None
     draw.text((160, 92), "7 + 6y", font=face, fill=0)  # the y's tail crosses the bar
     draw.line((155, 130, 280, 130), fill=0, width=3)
     draw.text((200, 136), "9z", font=face, fill=0)
-    sheet.save(tmp_path / "q.png")
-    out = tmp_path / "out"
-    out.mkdir()
-    run(ExamOcrInput(pictures=("q",)), {"q": tmp_path / "q.png"}, out, lambda _: None)
-    (read,) = (PictureRead.model_validate(one) for one in json.loads((out / "text.json").read_text()))
+    read = read_one(sheet, tmp_path)
     assert len(read.formulae) == 1
     assert read.text.split("\n")[0] == "3. 다음 식의 값을 구하시오."
 
