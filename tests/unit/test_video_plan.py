@@ -1,8 +1,10 @@
 """The plan as a pure function: frame grid, ladder, chunks, refusals; and the parsing of what ffprobe prints."""
 
 import dataclasses
+import heapq
 import json
 from fractions import Fraction
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pytest
@@ -129,15 +131,25 @@ def test_chunks_tile_the_grid_on_segment_borders(longest: int, rate: Fraction) -
     assert sum(frames) == total
     assert all(count > 0 for count in frames)
     assert all(count % gop == 0 for count in frames[:-1])
-    assert max(frames) <= 1.5 * 60 * rate + gop
+    assert max(frames) <= 72 * rate + gop
     assert len(frames) <= 2000
 
 
 def test_chunks_ramp_up() -> None:
     made = plan.plan(INPUT, source(), tails(150), RULES)
-    assert [count // 30 for count in made.chunk_frames] == [6, 12, 24, 60, 48]
+    assert [count // 30 for count in made.chunk_frames] == [6, 12, 24, 54, 24, 12, 12, 6]
     assert made.encoding.gop == 180
     assert made.target_duration == 6
+
+
+@given(st.integers(60, 7200), st.sampled_from([None, 2, 5, 8, 10]), st.integers(2, 4))
+def test_workers_end_together(seconds: int, apart: int | None, workers: int) -> None:
+    """Chunks are claimed in order; encoding takes as long as the media is: at most a short chunk a worker is lost."""
+    keys = [] if apart is None else [Fraction(at) for at in range(0, seconds, apart)]
+    busy = [0.0] * workers
+    for count in plan.chunk_frames(seconds * 30, 180, Fraction(30), ladder.CHUNK_SECONDS, keys=keys):
+        heapq.heapreplace(busy, busy[0] + count / 30)
+    assert max(busy) - seconds / workers <= ladder.CHUNK_SECONDS[1] * (workers - 1)
 
 
 def test_a_short_lecture_still_has_its_least_number_of_segments() -> None:
@@ -240,18 +252,32 @@ def test_colours_that_are_not_said_are_those_of_the_pictures_size(changes: dict[
 def test_chunks_end_near_key_frames_and_still_tile_the_grid(seconds: int, apart: int) -> None:
     rate = Fraction(30)
     keys = [Fraction(at) for at in range(0, seconds, apart)]
-    plain = plan.chunk_frames(seconds * 30, 180, rate, ladder.CHUNK_SECONDS)
     moved = plan.chunk_frames(seconds * 30, 180, rate, ladder.CHUNK_SECONDS, keys=keys)
 
-    def lead(frames: tuple[int, ...]) -> Fraction:
-        starts = [sum(frames[:at]) / rate - Fraction(ladder.SEEK_MARGIN_SECONDS) for at in range(3, len(frames))]
-        return sum((start % apart for start in starts), Fraction(0)) / max(1, len(starts))
+    def lead(frame: int) -> Fraction:
+        return (frame / rate - Fraction(ladder.SEEK_MARGIN_SECONDS)) % apart
 
-    assert sum(moved) == sum(plain)
+    assert sum(moved) == seconds * rate
     assert all(count > 0 for count in moved)
     assert all(count % 180 == 0 for count in moved[:-1])
-    assert max(moved) <= 1.5 * 60 * rate + 3 * 180
-    assert lead(moved) <= max(lead(plain), Fraction(min(apart, 6)))
+    assert max(moved) <= (60 + 2 * 6 + ladder.CHUNK_SECONDS[1]) * rate
+    for start, end in pairwise(accumulate(moved, initial=0)):
+        if start >= 42 * rate and seconds * rate - start >= 2 * 60 * rate:  # a full one
+            assert lead(end) <= lead(start + 1800)
+
+
+@given(st.integers(15, 7200), st.sampled_from([None, 1, 2, 8, 20]))
+def test_quality_is_sampled_in_each_fifth_where_little_is_decoded_before(seconds: int, apart: int | None) -> None:
+    rate, gop = Fraction(30), 180
+    keys = [] if apart is None else [Fraction(at) for at in range(0, seconds, apart)]
+    total = seconds * 30
+    found = plan.samples(total, gop, rate, keys)
+    assert [5 * first // total for first in found] == [0, 1, 2, 3, 4]
+    for first in found:
+        assert first + 60 <= min((first // gop + 1) * gop, total)
+    if seconds >= 60:
+        # A segment of ours begins in each fifth, and a picture of the source may have to be decoded to it.
+        assert all(first % gop + first % (apart * 30 if apart else 1) <= 30 * (apart or 0) for first in found)
 
 
 def test_a_lecture_without_sound_has_no_audio() -> None:

@@ -295,11 +295,13 @@ def quality_command(binary: str, sample: ChunkInput, url: str, offset: int) -> l
     source = graph.input(url, **options)
     wanted = _picture(source[str(encoding.video_stream_index)], sample, fill=False)
     wanted = _scaled(wanted, rung, encoding.picture).filter("format", "yuv420p")
-    published = graph.input("pipe:0", protocol_whitelist="pipe", format_whitelist="mov", format="mp4")
+    pipe = {"protocol_whitelist": "pipe", "format_whitelist": "mov", "format": "mp4", "threads": encoding.threads}
+    published = graph.input("pipe:0", **pipe)
     tick = f"N*{encoding.fps_den}/({encoding.fps_num}*TB)"
     shown = published["0"].filter("trim", start_frame=offset, end_frame=offset + count).filter("setpts", tick)
     compared = graph.filter([shown, wanted], "ssim", stats_file="-", shortest=1)
-    return [binary, "-hide_banner", "-nostdin", "-v", "error", *graph.output(compared, "-", format="null").get_args()]
+    made = graph.output(compared, "-", format="null").get_args()
+    return [binary, "-hide_banner", "-nostdin", "-v", "error", "-filter_complex_threads", "1", *made]
 
 
 def grey_command(binary: str) -> list[str]:

@@ -68,7 +68,10 @@ DARK = 48
 """A picture whose brightest parts are below this (0 to 255, black is 16) is no poster."""
 
 CHUNK_SECONDS = (6, 12, 24, 60)
-"""The first chunks are short so that the front plays soon; the last length repeats."""
+"""The first chunks are short so that the front plays soon; the last length repeats until less than two are left.
+
+The last chunks halve what is left, down to the second length: workers that began at different times end together.
+"""
 
 FRAME_RATES = (
     Fraction(10),
@@ -84,7 +87,7 @@ FRAME_RATES = (
 )
 """Constant rates that are kept; any other source is put on 30, 50 or 60."""
 
-THREADS = 2
+THREADS = 1
 """Of one decoder or encoder. Pinned: x264's output depends on it, and a chunk that is made again must be byte-equal."""
 
 SEEK_MARGIN_SECONDS = 0.5

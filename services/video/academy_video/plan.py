@@ -6,7 +6,7 @@ segments lie. Seconds end here; behind the plan there are only integer frames on
 
 import dataclasses
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -257,16 +257,31 @@ def segment_length(total: int, rate: Fraction, rules: Rules) -> int:
     return min(round(rules.segment_seconds * rate), max(round(rate * _LEAST_SEGMENT), total // rules.min_segments))
 
 
-def samples(total: int, gop: int, rate: Fraction) -> tuple[int, ...]:
-    """First frames of the stretches whose quality is measured: spread evenly, each within one segment, none twice."""
+def samples(total: int, gop: int, rate: Fraction, keys: Sequence[Fraction] = ()) -> tuple[int, ...]:
+    """First frames of the stretches whose quality is measured: one in each fifth (from 15 s on), within one segment.
+
+    Each where the least is decoded before it: of the segment from its start, of the source from one of its `keys`.
+    """
     length = round(ladder.QUALITY_SAMPLE_SECONDS * rate)
+    key_frames = [math.ceil((float(key) + ladder.SEEK_MARGIN_SECONDS) * rate) for key in keys]
     starts: list[int] = []
     for number in range(ladder.QUALITY_SAMPLES):
-        middle = total * (2 * number + 1) // (2 * ladder.QUALITY_SAMPLES)
+        begin, end = (total * part // ladder.QUALITY_SAMPLES for part in (number, number + 1))
+        middle = (begin + end) // 2
         segment = middle // gop * gop
-        latest = max(segment, min(segment + gop, total) - length)
-        starts.append(min(middle, latest))
+        # Where nothing better is found: the middle, or the last place in its segment that is long enough.
+        usual = min(middle, max(segment, min(segment + gop, total) - length))
+        near = key_frames[bisect_left(key_frames, begin) : bisect_left(key_frames, end)]
+        found = [*range(-(-begin // gop) * gop, end, gop), *near]
+        fitting = [first for first in found if first + length <= min(first // gop * gop + gop, total)]
+        starts.append(min([usual, *fitting], key=lambda first: (_before(first, gop, key_frames), abs(first - middle))))
     return tuple(dict.fromkeys(starts))
+
+
+def _before(first: int, gop: int, key_frames: Sequence[int]) -> int:
+    """Frames that are decoded in vain before this one, of the published segment and of the source."""
+    at = bisect_right(key_frames, first)
+    return first % gop + (first - key_frames[at - 1] if at else first if key_frames else 0)
 
 
 def title_places(start: Fraction, seconds: Fraction, places: Sequence[Fraction]) -> tuple[Fraction, ...]:
@@ -298,38 +313,42 @@ def suited(chosen: Sequence[Rung], kind: ladder.Title) -> tuple[Rung, ...]:
 def chunk_frames(
     total: int, gop: int, rate: Fraction, lengths: Sequence[int], *, keys: Sequence[Fraction] = ()
 ) -> tuple[int, ...]:
-    """Frames of each chunk: whole segments, ramping up; a rest of less than half a chunk joins the last one.
+    """Frames of each chunk: whole segments, ramping up, at last halving what is left (guided self-scheduling).
 
-    A full chunk ends a segment or two earlier or later where a key frame of the source (`keys`) lies closer before its
-    end: so much less is read and decoded for the next one in vain.
+    A chunk behind the ramp ends up to two segments earlier or later, the short ones one or none, where a key frame of
+    the source (`keys`) lies closer before its end: so much less is read and decoded for the next one in vain.
     """
-    sizes = [max(1, round(length * rate / gop)) * gop for length in lengths]
+    ramp = [max(1, round(length * rate / gop)) * gop for length in lengths]
+    least = ramp[:2][-1]  # a rest of less than half of it joins the chunk before
     chunks: list[int] = []
     left = total
     while left > 0:
-        size = sizes[min(len(chunks), len(sizes) - 1)]
-        if left < size + sizes[-1] // 2 and size == sizes[-1]:
-            size = left
-        elif keys and size == sizes[-1] and size > _MOVABLE * gop:
-            size = _near_key(total - left, size, gop, rate, keys)
+        if len(chunks) < len(ramp) - 1:
+            size = ramp[len(chunks)]
+        else:
+            size = min(ramp[-1], max(least, left // 2 // gop * gop))
+            size = _near_key(total - left, size, gop, rate, keys) if keys and size > least else size
+            size = left if left - size < least // 2 else size
         chunks.append(min(size, left))
         left -= chunks[-1]
     return tuple(chunks)
 
 
-_MOVABLE = 4
-"""Chunks of more segments than this may end up to two segments earlier or later."""
+_MOST_SHIFT = 2
+_SHIFT = 3
+"""A chunk's end moves by at most two segments, and by at most one in three of its own."""
 
 
 def _near_key(first: int, size: int, gop: int, rate: Fraction, keys: Sequence[Fraction]) -> int:
     """The size, of those close to `size`, that leaves the next chunk the least to read before its first frame."""
+    most = min(_MOST_SHIFT, size // gop // _SHIFT)
 
     def lead(candidate: int) -> tuple[Fraction, int]:
         wanted = (first + candidate) / rate - Fraction(ladder.SEEK_MARGIN_SECONDS)
         at = bisect_right(keys, wanted)
         return (wanted - keys[at - 1] if at else Fraction(0)), abs(candidate - size)
 
-    return min((size + shift * gop for shift in range(-2, 3)), key=lead)
+    return min((size + shift * gop for shift in range(-most, most + 1)), key=lead)
 
 
 def chunks(encoding: Encoding, frames: Sequence[int]) -> list[ChunkInput]:
@@ -430,7 +449,7 @@ def plan(  # noqa: PLR0913 - each is one finding about the source
         total_frames=total,
         pad_frames=min(total - 1, max(0, total - pictures) + round(rate / 2)),
         rungs=suited(rungs(video, rules.steps), kind),
-        samples=samples(total, gop, rate),
+        samples=samples(total, gop, rate, keys),
         title=kind.name,
         audio=_audio(audio, source.container, gain_db),
         threads=ladder.THREADS,

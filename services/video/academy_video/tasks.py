@@ -5,9 +5,10 @@ measures.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from itertools import chain
 
 from academy_core.errors import NotFound, Permanent, Reason, Retryable
 from academy_core.ledger import NewTask
@@ -30,8 +31,8 @@ from academy_video import chunk, ffmpeg, keyframes, ladder, loudness, normalise,
 from academy_video.tools import CACHE_CONTROL, Tools
 
 _PROBE_SECONDS = 60
-_MEASURING = 5
-"""Windows of the sound that are measured at once: the wait is for the store, not for the processor."""
+_LOOKING = 5
+"""Looks at the source at once: the wait is for the store, not for the processor."""
 _POSTER_SECONDS = 60
 _TAIL_SECONDS = 20
 _TAIL_GROWTH = 4
@@ -91,16 +92,18 @@ def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> O
         windows = _windows(audio, tails, places)
         # Where sound is listened to anyway: what is read for a look at the picture stays in the reader's cache for it.
         looks = [window[0] for window in windows if window is not None] or places
-        kind = _title(tools, context, served, made, looks, rules)
-        gain = 0.0
-        if rules.loudness is not None and audio is not None:
-            # Of a normalised source the whole was measured on the way.
-            heard = (
-                _measured(tools, context, served, audio, windows)
-                if index is None
-                else loudness.unfolded(index.loudness)
-            )
-            gain = loudness.gain(heard, rules.loudness)
+        with ThreadPoolExecutor(_LOOKING) as pool:
+            shown = _shown(tools, context, served, made, looks, pool)
+            heard: Iterable[float] = ()
+            if rules.loudness is not None and audio is not None:
+                # Of a normalised source the whole was measured on the way.
+                heard = (
+                    _heard(tools, context, served, audio, windows, pool)
+                    if index is None
+                    else loudness.unfolded(index.loudness)
+                )
+            kind = plan.title(list(shown), rules.steps)
+            gain = 0.0 if rules.loudness is None else loudness.gain(list(heard), rules.loudness)
         made = plan.plan(task, source, tails, rules, keys=keys or (), turn=turn, gain_db=gain, kind=kind)
     return Outcome(
         PlanAnswer(plan=made),
@@ -124,50 +127,44 @@ def _windows(
     return loudness.windows(start, tails[audio.index].end - start, places)
 
 
-def _measured(
+def _heard(  # noqa: PLR0913, PLR0917 - each is one fact of the listening
     tools: Tools,
     context: TaskContext[PlanInput],
     served: reader.Served,
     audio: probe.AudioStream,
     windows: Sequence[loudness.Window | None],
-) -> list[float]:
-    """Momentary loudness in windows of the sound."""
+    pool: ThreadPoolExecutor,
+) -> Iterator[float]:
+    """Momentary loudness in windows of the sound; sound that cannot be decoded counts as silence."""
     # The last first: the end of the source has just been read.
     commands = [ffmpeg.loudness_command(tools.ffmpeg, served.url, audio.index, each) for each in reversed(windows)]
-    with ThreadPoolExecutor(_MEASURING) as pool:
-        outputs = list(pool.map(lambda command: _printed(tools, context, served, command), commands))
-    return [each for output in outputs for each in loudness.momentaries(output)]
+    outputs = pool.map(lambda command: _output(tools, context, served, command), commands)
+    return chain.from_iterable(loudness.momentaries(output.decode(errors="replace")) for output in outputs)
 
 
-def _printed(tools: Tools, context: TaskContext[PlanInput], served: reader.Served, command: list[str]) -> str:
-    """What ffmpeg printed of a window; sound that cannot be decoded counts as silence."""
+def _output(tools: Tools, context: TaskContext[PlanInput], served: reader.Served, command: list[str]) -> bytes:
+    """What ffmpeg makes of a look at the source: nothing where that cannot be decoded."""
     output = process.run(context, command, folder=tools.folder, wall_seconds=_PROBE_SECONDS)
     if served.failure is not None:
         raise served.failure
     if output.finished.timed_out:
-        raise Retryable("measuring loudness took too long")
-    return output.stdout.decode(errors="replace")
+        raise Retryable("a look at the source took too long")
+    return output.stdout
 
 
-def _title(  # noqa: PLR0913, PLR0917 - each is one fact of the sampling
+def _shown(  # noqa: PLR0913, PLR0917 - each is one fact of the sampling
     tools: Tools,
     context: TaskContext[PlanInput],
     served: reader.Served,
     made: PlanResult,
     places: Sequence[Fraction],
-    rules: plan.Rules,
-) -> ladder.Title:
-    """What kind of picture the samples show it to be."""
-    start = Fraction(made.encoding.start_seconds)
-    rates: list[float] = []
-    for place in plan.title_places(start, Fraction(made.duration_seconds), places):
-        command = ffmpeg.sample_command(tools.ffmpeg, made.encoding, served.url, place)
-        output = process.run(context, command, folder=tools.folder, wall_seconds=_PROBE_SECONDS)
-        if served.failure is not None:
-            raise served.failure
-        if output.stdout:
-            rates.append(8 * len(output.stdout) / ladder.TITLE_SAMPLE_SECONDS)
-    return plan.title(rates, rules.steps)
+    pool: ThreadPoolExecutor,
+) -> Iterator[float]:
+    """Bit/s of each sample of the picture; what cannot be decoded is left out."""
+    wanted = plan.title_places(Fraction(made.encoding.start_seconds), Fraction(made.duration_seconds), places)
+    commands = [ffmpeg.sample_command(tools.ffmpeg, made.encoding, served.url, place) for place in wanted]
+    outputs = pool.map(lambda command: _output(tools, context, served, command), commands)
+    return (8 * len(output) / ladder.TITLE_SAMPLE_SECONDS for output in outputs if output)
 
 
 def _check_source(tools: Tools, task: PlanInput) -> None:

@@ -78,15 +78,22 @@ class Relay:
 
     def __init__(self, bucket: FakeStore) -> None:
         self.bucket = bucket
-        self.writer = publishing.PlaylistWriter(bucket)
+        self.now = 0.0
+        self.restart()
 
     def turn(self) -> None:
+        self.now += 1
         Publication.objects.exclude(playlists_at=None).update(playlists_at=timezone.now() - timedelta(seconds=1))
         self.writer.run()
 
+    def wait_out(self) -> None:
+        """Let so much time pass that a lecture whose chunks are all there has waited for publish in vain."""
+        self.turn()
+        self.now += publishing.LAST_CHUNKS_WAIT_SECONDS
+
     def restart(self) -> None:
         """Another relay process takes over."""
-        self.writer = publishing.PlaylistWriter(self.bucket)
+        self.writer = publishing.PlaylistWriter(self.bucket, lambda: self.now)
 
 
 def a_day_later() -> None:
@@ -460,9 +467,37 @@ def test_only_the_contiguous_prefix_is_listed(working: Working, video: FakeStore
     complete(0)
     relay.turn()
     assert _segments(video, publication) == 2
-    complete(1)
+
+
+def test_the_last_chunks_are_listed_with_the_end_or_else_a_little_later(
+    working: Working, video: FakeStore, relay: Relay
+) -> None:
+    worker, publication, complete = working
+    for index in range(3):
+        complete(index)
     relay.turn()
-    assert _segments(video, publication) == 16
+    assert _segments(video, publication) == 0, "publish is waited for"
+    relay.wait_out()
+    relay.turn()
+    assert _segments(video, publication) == 16, "it did not come in time"
+    assert not playlist(video, publication, "720p.m3u8").is_endlist
+    worker.publish(PLAN)
+    relay.turn()
+    assert playlist(video, publication, "720p.m3u8").is_endlist
+
+
+def test_a_published_lecture_is_ended_in_one_write(working: Working, video: FakeStore, relay: Relay) -> None:
+    worker, publication, complete = working
+    complete(0)
+    relay.turn()
+    for index in (1, 2):
+        complete(index)
+    relay.turn()
+    worker.publish(PLAN)
+    relay.writer.run()  # at once: nothing was written in the last second
+    assert playlist(video, publication, "720p.m3u8").is_endlist
+    publication.refresh_from_db()
+    assert publication.state == "ready"
 
 
 def test_playlists_are_written_at_most_once_a_second(working: Working, video: FakeStore, relay: Relay) -> None:
@@ -486,6 +521,8 @@ def test_a_relay_killed_after_writing_is_followed_by_one_that_finishes(
 
     for index in range(3):
         complete(index)
+        if index == 2:
+            relay.wait_out()
         with monkeypatch.context() as patch:
             patch.setattr(publishing, "_record", killed)
             with pytest.raises(SystemExit):
@@ -588,6 +625,7 @@ def test_a_playlist_written_by_another_meanwhile_is_read_again_not_overwritten(
     theirs = video.get(key)
     Publication.objects.update(playlists_at=None, chunks_listed=1)
     complete(2)
+    relay.wait_out()
     relay.writer.run()  # its copies are stale: refused by If-Match
     assert video.get(key) == theirs
     relay.turn()

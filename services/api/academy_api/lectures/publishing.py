@@ -7,7 +7,8 @@ already as long is left alone, one that grew meanwhile is never overwritten (con
 ready only after all its playlists are ended and its measured master is stored.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -29,6 +30,9 @@ EVERY_SECONDS = 0.25
 """Looks cost one small query while nothing is new."""
 AT_MOST_EVERY = timedelta(seconds=1)
 """R2 refuses more than one write a second to one key."""
+LAST_CHUNKS_WAIT_SECONDS = 3.0
+"""How long the last chunks wait for publish, which takes about a second, to be listed with ENDLIST in one write:
+listed at once they would hold ENDLIST back by a second (`AT_MOST_EVERY`). When publish takes longer they come first."""
 AT_ONCE = 100
 """Publications looked at in one run; the others have their turn in the next."""
 _THREADS = 8
@@ -48,6 +52,8 @@ class _Known:
     plan: PlanResult | None = None
     tasks: set[int] = field(default_factory=set)
     chunks: dict[int, ChunkResult] = field(default_factory=dict)
+    whole_since: float | None = None
+    """When all chunks were first seen, by the writer's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +81,9 @@ class _Stored:
 class PlaylistWriter:
     """The duty with its copies. One a relay process."""
 
-    def __init__(self, bucket: ObjectStore) -> None:
+    def __init__(self, bucket: ObjectStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._bucket = bucket
+        self._clock = clock
         self._turn = 0
         self._known: dict[UUID, _Known] = {}
         self._stored: dict[str, _Stored] = {}
@@ -122,8 +129,11 @@ class PlaylistWriter:
         ended = publication.published is not None
         if not prefix or (len(prefix) <= publication.chunks_listed and not ended):
             return None
-        if ended and len(prefix) != len(known.plan.chunk_frames):
+        whole = len(prefix) == len(known.plan.chunk_frames)
+        if ended and not whole:
             raise PlaylistDiffers("the job succeeded without all its chunks")
+        if whole and not ended and self._awaits_publish(known):
+            return None
         master = (
             playlists.measured_master(known.plan, prefix, PublishResult.model_validate(publication.published))
             if ended
@@ -141,6 +151,13 @@ class PlaylistWriter:
             duration_seconds=known.plan.duration_seconds,
             ended=ended,
         )
+
+    def _awaits_publish(self, known: _Known) -> bool:
+        """Whether publish of a lecture whose chunks are all there is to be waited for a little longer."""
+        now = self._clock()
+        if known.whole_since is None:
+            known.whole_since = now
+        return now - known.whole_since < LAST_CHUNKS_WAIT_SECONDS
 
     def _try_write(self, step: _Step) -> bool:
         try:
