@@ -229,12 +229,17 @@ class Worker:
     @property
     def tools(self) -> Tools:
         """What the handlers work with."""
-        return Tools(self.store, self.blocks, self.ffmpeg, FFPROBE, str(self.folder), uploads=4)
+        return Tools(self.store, self.blocks, self.looked, self.ffmpeg, FFPROBE, str(self.folder), uploads=4)
 
     @functools.cached_property
     def blocks(self) -> reader.Blocks:
         """The process's cache of what was read."""
-        return reader.Blocks(self.store)
+        return reader.Blocks(self.store, self.looked)
+
+    @functools.cached_property
+    def looked(self) -> reader.Blocks:
+        """The same of what plans read."""
+        return reader.Blocks(self.store, longest=reader.CACHE_BYTES)
 
     def run(self, kind: TaskKind, task_input: Payload, results: Sequence[Payload] | None = None) -> Outcome:
         """Run one task as the worker loop would."""

@@ -174,7 +174,7 @@ def bare(source: Path, threads: int) -> dict[str, float]:
 
 
 def cost(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The platform with two workers, then the bare ffmpeg with its own choice of threads and with two."""
+    """The platform with two workers, then the bare ffmpeg with its own choice of threads, with two and with one."""
     source = lecture_of(arguments.seconds)
     with platform(2) as started:
         workers = [psutil.Process(started.parts.pid(name)) for name in ("video-1", "video-2")]
@@ -192,7 +192,7 @@ def cost(arguments: argparse.Namespace) -> dict[str, Any]:
         "wall": round(wall, 1),
         "bytes": int(published[0][0]),
     }
-    theirs = {"auto": bare(source, 0), "two": bare(source, 2)}
+    theirs = {"auto": bare(source, 0), "two": bare(source, 2), "one": bare(source, 1)}
     cheapest = min(each["cpu"] for each in theirs.values())
     fastest = min(each["wall"] for each in theirs.values())
     whole = ours["cpu_workers"] + ours["cpu_api_and_relay"]

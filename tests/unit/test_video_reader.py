@@ -1,6 +1,7 @@
 """The loopback reader: exactly the bytes that were asked for, few of them fetched twice, faults told apart."""
 
 import socket
+import struct
 import urllib.error
 import urllib.request
 from itertools import pairwise
@@ -13,13 +14,17 @@ from hypothesis import strategies as st
 
 from academy_core.errors import StoreUnavailable
 from academy_core.store_fake import FakeStore
-from academy_video import ffmpeg, reader
+from academy_video import ffmpeg, keyframes, reader
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
 
 
 def view(store: FakeStore, *extents: tuple[str, int, int]) -> reader.View:
     return reader.View(reader.Blocks(store), [reader.Extent(*extent) for extent in extents])
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
 
 
 def stored(**objects: bytes) -> media.WatchedStore:
@@ -59,6 +64,40 @@ def test_what_was_read_is_kept() -> None:
     read = store.bytes_read()
     assert made.fetch(100, 50_000) == first
     assert store.bytes_read() == read
+
+
+def test_what_another_keeps_is_not_fetched_again_nor_pushed_out() -> None:
+    """Pieces that are kept are left out of what is fetched, however much is read afterwards."""
+    store = stored(a=DATA, b=DATA * 80)
+    looked = reader.Blocks(store)
+    reader.View(looked, [reader.Extent("a", 0, len(DATA))]).fetch(200_000, 300_000)
+    blocks = reader.Blocks(store, looked)
+    for _ in reader.View(blocks, [reader.Extent("b", 0, 80 * len(DATA))]).stream(0, 15 * len(DATA)):
+        continue
+    before = store.bytes_read()
+    made = reader.View(blocks, [reader.Extent("a", 0, len(DATA))])
+    assert b"".join(made.stream(0, made.size)) == DATA
+    assert store.bytes_read() - before <= len(DATA) - 300_000
+
+
+@given(samples=st.integers(0, 5000), in_front=st.booleans())
+def test_an_index_is_fetched_in_one_piece(*, samples: int, in_front: bool) -> None:
+    moov, media_ = box(b"moov", bytes(64 * samples)), box(b"mdat", DATA)
+    whole = box(b"ftyp", b"isom") + (moov + media_ if in_front else media_ + moov)
+    store = stored(a=whole)
+    made = view(store, ("a", 0, len(whole)))
+    keyframes.fetch_index(made.fetch, made.size)
+    before, at = len(store.reads), whole.index(b"moov") - 4
+    assert b"".join(made.stream(at, at + len(moov))) == moov
+    assert (before <= 4, len(store.reads)) == (True, before)
+
+
+@pytest.mark.parametrize("data", [b"", b"x", bytes(100), b"1234" * 10_000, DATA])
+def test_what_is_no_mp4_has_no_index_to_fetch(data: bytes) -> None:
+    store = stored(a=data)
+    made = view(store, ("a", 0, len(data)))
+    keyframes.fetch_index(made.fetch, made.size)
+    assert len(store.reads) <= 2
 
 
 def test_a_reader_that_stops_early_costs_little_more_than_it_took() -> None:

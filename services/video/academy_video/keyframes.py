@@ -4,6 +4,7 @@ MP4 and MOV list them in their sample tables (ISO/IEC 14496-12: stss, stts), Mat
 ffprobe prints neither without reading the whole file. Whatever is odd here means that there is no usable index.
 """
 
+import contextlib
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -33,6 +34,15 @@ def of_source(container: str, fetch: Fetch, size: int, stream_index: int, stream
     except (boxes.BadBox, ebml.BadElement, struct.error, ValueError, ZeroDivisionError):
         return None
     return None
+
+
+def fetch_index(fetch: Fetch, size: int) -> None:
+    """Read an MP4's index in one piece, which a reader that keeps it serves then: it grows with the lecture's length.
+
+    Does nothing with any other file.
+    """
+    with contextlib.suppress(struct.error):  # whatever is odd here is for ffprobe to refuse
+        _moov(fetch, size)
 
 
 def longest_gap(keys: Sequence[Fraction], end: Fraction) -> Fraction:

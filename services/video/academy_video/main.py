@@ -22,9 +22,11 @@ def build(settings: core_settings.VideoWorkerSettings) -> list[Handler]:
     except OSError as error:
         raise SettingsFault(f"VIDEO_WORKER_TEMP_DIR: {error.strerror}") from error
     store = R2Store(settings, settings.R2_VIDEO_BUCKET)
+    looked = reader.Blocks(store, longest=reader.CACHE_BYTES)
     tools = Tools(
         store=store,
-        blocks=reader.Blocks(store),
+        blocks=reader.Blocks(store, looked),
+        looked=looked,
         ffmpeg=_binary("FFMPEG_BIN", settings.FFMPEG_BIN),
         ffprobe=_binary("FFPROBE_BIN", settings.FFPROBE_BIN),
         folder=str(folder),

@@ -4,7 +4,8 @@
 
 The child sees no presigned URL and reaches no other host, a fault of the store is told from a fault of the file
 (`Served.failure`), and little more is fetched than is read: blocks are small at first and grow as a read goes on.
-What is read again and again, the index at a file's front or end, stays in `Blocks` from task to task.
+What is read again and again, the index at a file's front or end, stays in `Blocks` from task to task; what a plan has
+read stays apart, for the chunks that the same process will make.
 """
 
 import secrets
@@ -29,8 +30,8 @@ _FIRST_FETCH = 4 * BLOCK
 _LARGEST_FETCH = 4 * 1024 * 1024
 _GROWTH = 32
 """A read that has gone on for n bytes fetches n/32 at a time: so much is fetched in vain at most."""
-_CACHE_BYTES = 64 * 1024 * 1024
-_KEEP_BELOW = 16 * 1024 * 1024
+CACHE_BYTES = 64 * 1024 * 1024
+KEEP_BELOW = 16 * 1024 * 1024
 """A single read longer than this is media, not an index: the rest of it is not kept."""
 _SEND_BUFFER = 16 * 1024
 """Small, so that what ffmpeg has not asked for yet is not fetched to wait in a socket."""
@@ -50,10 +51,15 @@ class Extent:
 
 
 class Blocks:
-    """The blocks read last, bounded, shared by all tasks of a process. Objects never change under their key."""
+    """The blocks read last, bounded, shared by tasks of a process. Objects never change under their key.
 
-    def __init__(self, store: ObjectStore) -> None:
+    What `other` keeps is used, and not kept again. `longest`: how much of a single read is kept, bytes.
+    """
+
+    def __init__(self, store: ObjectStore, other: "Blocks | None" = None, *, longest: int = KEEP_BELOW) -> None:
+        self.longest = longest
         self._store = store
+        self._other = other
         self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -64,17 +70,24 @@ class Blocks:
         Raises what ObjectStore.get_range raises.
         """
         first = extent.start - extent.start % BLOCK
-        with self._lock:
-            block = self._kept.get((extent.key, first), b"")
-            if block:
-                self._kept.move_to_end((extent.key, first))
+        block = self._found(extent.key, first)
         if len(block) > extent.start - first:
             return block[extent.start - first : extent.end - first]
+        later = range(first + BLOCK, extent.end, BLOCK)
+        end = next((at for at in later if self._found(extent.key, at)), extent.end)
         if not keep:
-            return self._store.get_range(extent.key, extent.start, extent.end)
-        data = self._store.get_range(extent.key, first, extent.end)
+            return self._store.get_range(extent.key, extent.start, end)
+        data = self._store.get_range(extent.key, first, end)
         self._keep(extent.key, first, data)
         return data[extent.start - first :]
+
+    def _found(self, key: str, at: int) -> bytes:
+        """The block that starts there, empty when it is not kept."""
+        with self._lock:
+            block = self._kept.get((key, at), b"")
+            if block:
+                self._kept.move_to_end((key, at))
+        return block or (self._other._found(key, at) if self._other else b"")  # noqa: SLF001 - of the same class
 
     def _keep(self, key: str, first: int, data: bytes) -> None:
         with self._lock:
@@ -83,7 +96,7 @@ class Blocks:
                 old = self._kept.pop((key, first + at), b"")
                 self._kept[key, first + at] = max(old, block, key=len)
                 self._bytes += max(len(block) - len(old), 0)
-            while self._bytes > _CACHE_BYTES:
+            while self._bytes > CACHE_BYTES:
                 self._bytes -= len(self._kept.popitem(last=False)[1])
 
 
@@ -120,7 +133,7 @@ class View:
         at = start
         while at < end:
             wanted = min(max(_FIRST_FETCH, (at - start) // _GROWTH), _LARGEST_FETCH)
-            piece = self._piece(at, min(end, at + wanted), keep=at - start < _KEEP_BELOW)
+            piece = self._piece(at, min(end, at + wanted), keep=at - start < self._blocks.longest)
             yield piece
             at += len(piece)
 

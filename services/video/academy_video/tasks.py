@@ -72,7 +72,8 @@ def handlers(tools: Tools, rules: plan.Rules, poster_at_seconds: float) -> list[
 def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> Outcome:
     task = context.input
     _check_source(tools, task)
-    view = tools.view(task.source_key, task.source_bytes, context.output_prefix, task.intermediate)
+    view = tools.view(task.source_key, task.source_bytes, context.output_prefix, task.intermediate, looking=True)
+    keyframes.fetch_index(view.fetch, view.size)
     with reader.serving(view) as served:
         source = _probe(tools, context, served)
         video, audio = plan.main_streams(source, task.language)

@@ -15,6 +15,9 @@ class Tools:
 
     store: ObjectStore
     blocks: reader.Blocks
+    """What was read of sources, at last what `looked` does not hold."""
+    looked: reader.Blocks
+    """What plans have read, which chunks will want: kept apart, or the first chunks would push it out."""
     ffmpeg: str
     ffprobe: str
     folder: str
@@ -22,12 +25,16 @@ class Tools:
     uploads: int
     """How many files are uploaded at once."""
 
-    def view(self, key: str, size: int, prefix: str, index: str | None) -> reader.View:
-        """The source as ffmpeg is to read it: the object itself, or the normalised one that `index` describes."""
+    def view(self, key: str, size: int, prefix: str, index: str | None, *, looking: bool = False) -> reader.View:
+        """The source as ffmpeg is to read it: the object itself, or the normalised one that `index` describes.
+
+        `looking`: for a plan.
+        """
+        blocks = self.looked if looking else self.blocks
         if index is None:
-            return reader.View(self.blocks, [reader.Extent(key, 0, size)])
+            return reader.View(blocks, [reader.Extent(key, 0, size)])
         made = self.index(prefix, index)
-        return reader.View(self.blocks, [reader.Extent(prefix + file.name, 0, file.bytes) for file in made.files()])
+        return reader.View(blocks, [reader.Extent(prefix + file.name, 0, file.bytes) for file in made.files()])
 
     def index(self, prefix: str, name: str) -> intermediate.Index:
         """The index of a normalised source, or of what there is of it so far."""
