@@ -16,7 +16,7 @@ from support import wait_until
 
 from academy_local import roles
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 SOAK = os.environ.get("ACADEMY_SOAK") == "1"
 MOMENTS = 20 if SOAK else 1

@@ -103,6 +103,7 @@ def undisturbed(lecture: media.Numbered, tmp_path_factory: pytest.TempPathFactor
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(SEEDS))
 def test_a_store_with_faults_gives_the_same_lecture(  # noqa: PLR0917 - fixtures
     s3: S3Handle, bucket: str, lecture: media.Numbered, folder: Path, undisturbed: dict[str, bytes], number: int

@@ -130,6 +130,7 @@ def follow(worker: media.Worker, source: tasks.PlanInput) -> Outcome:
     return outcome
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600 if SOAK else 900)
 def test_damaged_files_are_ready_or_refused(
     folder: Path, real: list[bytes], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -19,7 +19,7 @@ from academy_core.store import R2Store
 from academy_core.video import CHUNK, KINDS, PLAN, ChunkInput
 from academy_video import ladder, plan
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SOAK = os.environ.get("ACADEMY_SOAK") == "1"
 RULES = plan.Rules(

@@ -137,7 +137,7 @@ def test_chunks_tile_the_grid_on_segment_borders(longest: int, rate: Fraction) -
 
 def test_chunks_ramp_up() -> None:
     made = plan.plan(INPUT, source(), tails(150), RULES)
-    assert [count // 30 for count in made.chunk_frames] == [6, 12, 24, 54, 24, 12, 12, 6]
+    assert [count // 30 for count in made.chunk_frames] == [6, 12, 24, 54, 24, 12, 18]
     assert made.encoding.gop == 180
     assert made.target_duration == 6
 

@@ -319,7 +319,7 @@ def chunk_frames(
     the source (`keys`) lies closer before its end: so much less is read and decoded for the next one in vain.
     """
     ramp = [max(1, round(length * rate / gop)) * gop for length in lengths]
-    least = ramp[:2][-1]  # a rest of less than half of it joins the chunk before
+    least = ramp[:2][-1]  # a rest of half of it joins the chunk before
     chunks: list[int] = []
     left = total
     while left > 0:
@@ -328,7 +328,7 @@ def chunk_frames(
         else:
             size = min(ramp[-1], max(least, left // 2 // gop * gop))
             size = _near_key(total - left, size, gop, rate, keys) if keys and size > least else size
-            size = left if left - size < least // 2 else size
+            size = left if left - size <= least // 2 else size
         chunks.append(min(size, left))
         left -= chunks[-1]
     return tuple(chunks)

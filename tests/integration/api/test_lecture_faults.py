@@ -51,6 +51,7 @@ def text_of(bucket: R2Store, publication: Publication, name: str) -> str:
         return ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(SEEDS))
 def test_playlists_only_grow_and_end_whatever_the_store_does(
     world: World, s3: S3Handle, bucket: str, monkeypatch: pytest.MonkeyPatch, number: int
