@@ -42,6 +42,8 @@ class Image:
 CORE, API, AI = "services/core/academy_core", "services/api/academy_api", "services/ai/academy_ai"
 PACKAGES = ("pyproject.toml", "uv.lock")
 FROM_BASE = ("academy-build", "academy-base")
+ARGUMENTS = {"academy-build": "BUILD", "academy-base": "RUNTIME", "academy-api": "API"}
+"""Image -> the build argument by which a Dockerfile that is built from it knows it."""
 IMAGES = {
     image.name: image
     for image in (
@@ -55,6 +57,7 @@ IMAGES = {
         Image("academy-pgbouncer", "services/pgbouncer/Dockerfile", on=("academy-base",)),
         Image("stand-in-postgres", "tests/cluster/stand_ins/postgres.Dockerfile", on=("academy-base",)),
         Image("stand-in-emulator", "tests/cluster/stand_ins/emulator.Dockerfile", on=FROM_BASE),
+        Image("stand-in-next-release", "tests/cluster/stand_ins/next_release.Dockerfile", on=("academy-api",)),
     )
 }
 # The GPU image, five gigabytes of CUDA, is built where `make soak` runs.
@@ -112,9 +115,7 @@ def build_again(name: str) -> str:
 
 
 def _build_command(image: Image, wanted: str) -> list[str]:
-    arguments = {"BASE": BASE, "REVISION": _revision()}
-    if image.on:
-        arguments |= {"BUILD": reference("academy-build"), "RUNTIME": reference("academy-base")}
+    arguments = {"BASE": BASE, "REVISION": _revision(), **{ARGUMENTS[other]: reference(other) for other in image.on}}
     command = ["build", "--isolation", "chroot", "--network", "host", "--timestamp", "0", "--pull-never", "--quiet"]
     command += ["--format", "oci", "-f", str(ROOT / image.dockerfile), "-t", wanted]
     command += [part for key, value in arguments.items() for part in ("--build-arg", f"{key}={value}")]

@@ -27,7 +27,7 @@ class Database:
         mark = uuid4().hex[:8]
         self.name, self.app, self.migrate = f"release_{mark}", f"app_{mark}", f"migrate_{mark}"
         self.execute(
-            sql.SQL("CREATE ROLE {m} LOGIN CREATEROLE PASSWORD 'm'; SET ROLE {m}; CREATE ROLE {a} LOGIN PASSWORD 'a'")
+            sql.SQL("CREATE ROLE {m} LOGIN CREATEROLE PASSWORD 'm'; SET ROLE {m}; CREATE ROLE {a} PASSWORD 'a'")
             .format(m=sql.Identifier(self.migrate), a=sql.Identifier(self.app)),
             "postgres",
         )  # fmt: skip
@@ -112,6 +112,14 @@ def test_the_application_reads_and_writes_but_owns_nothing(migrated: Database) -
             with pytest.raises(psycopg2.errors.InsufficientPrivilege):
                 cursor.execute(refused)
     raw.close()
+
+
+def test_the_application_cannot_log_in_before_its_role_has_its_timeouts(database: Database) -> None:
+    """A pooler would keep such a connection, without them, for as long as it is busy."""
+    with pytest.raises(psycopg2.OperationalError, match="not permitted to log in"):
+        database.connect(user=database.app, password="a")
+    database.run("release")
+    database.connect(user=database.app, password="a").close()
 
 
 def test_timeouts_are_the_roles_own(migrated: Database) -> None:

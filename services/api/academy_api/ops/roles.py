@@ -1,6 +1,7 @@
 """What the application's database role may do, and its timeouts: kept by the server, since a pooler takes no options.
 
-Run by `release` as the migrating role, which owns the tables and made the application's role (docs/deploy.md).
+Run by `release` as the migrating role, which owns the tables and made the application's role (docs/deploy.md). That
+role cannot log in before: a connection keeps the settings of the moment it was made, and the pooler keeps connections.
 """
 
 from django.db import connection
@@ -27,7 +28,7 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {r
 
 
 def prepare(role: str) -> None:
-    """Give `role` its rights on tables that are there and that will come, and its settings in this database."""
+    """Give `role` its rights on tables that are there and that will come, its settings here, and then its login."""
     name = sql.Identifier(role)
     database = sql.Identifier(connection.settings_dict["NAME"])
     statements = [sql.SQL(_GRANTS).format(role=name)]
@@ -37,6 +38,7 @@ def prepare(role: str) -> None:
         )
         for setting, value in SETTINGS.items()
     ]
+    statements.append(sql.SQL("ALTER ROLE {} LOGIN").format(name))
     with connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
