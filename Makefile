@@ -55,8 +55,9 @@ cluster-down: setup-e2e  ## Stop it; only its cache stays
 	@PYTHONPATH=tests $(bin)/python -m cluster down
 
 .PHONY: soak
-soak: setup  ## The drills in full length
+soak: setup-e2e  ## The drills in full length: hours
 	ACADEMY_SOAK=1 $(bin)/pytest -n $(JOBS) --maxprocesses=4 -m slow $(TESTS)
+	ACADEMY_SOAK=1 ACADEMY_E2E=1 $(bin)/pytest -n 0 -s --timeout=14400 tests/e2e
 
 .PHONY: setup-e2e
 setup-e2e:

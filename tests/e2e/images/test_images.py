@@ -19,6 +19,7 @@ LIMITS_MB = {
     "academy-api": 600,
     "academy-video": 800,
     "academy-ai": 2000,
+    "academy-ai-gpu": 8000,
     "academy-operator": 600,
     "academy-pgbouncer": 600,
 }
@@ -50,6 +51,7 @@ CHECKS = {
     "academy-api": ["python", "-c", "import academy_api.wsgi"],
     "academy-video": ["python", "-c", "import academy_video.main, subprocess; subprocess.run(['ffmpeg', '-version'])"],
     "academy-ai": ["python", "-c", "import academy_ai, cv2, numpy"],
+    "academy-ai-gpu": ["python", "-c", "import academy_ai, torch, ctranslate2; assert torch.version.cuda"],
     "academy-operator": ["python", "-c", "import academy_operator, kopf, kubernetes"],
     "academy-pgbouncer": ["pgbouncer", "--version"],
 }
@@ -57,7 +59,11 @@ CHECKS = {
 pytestmark = pytest.mark.skipif(os.environ.get("ACADEMY_E2E") != "1", reason="builds images: make e2e")
 
 
-@pytest.fixture(scope="session", params=["academy-base", *images.SERVICES])
+# Five gigabytes of CUDA.
+SOAK = ["academy-ai-gpu"] if os.environ.get("ACADEMY_SOAK") == "1" else []
+
+
+@pytest.fixture(scope="session", params=["academy-base", *images.SERVICES, *SOAK])
 def image(request: pytest.FixtureRequest) -> str:
     """An image's name; built."""
     name = str(request.param)
@@ -178,7 +184,7 @@ def restricted(run: Kubectl) -> Iterator[Kubectl]:
     run("delete", "namespace", "images")
 
 
-@pytest.mark.parametrize("name", images.SERVICES)
+@pytest.mark.parametrize("name", [*images.SERVICES, *SOAK])
 def test_starts_as_its_user_on_a_read_only_root(cluster: provider.Provider, restricted: Kubectl, name: str) -> None:
     """Its program starts, imports everything, and can write nowhere but where a volume is."""
     cluster.load(images.archive(name))
