@@ -41,6 +41,10 @@ check: setup  ## Formatting, lint, architecture, types
 test: check  ## check, then all tests but those of `make e2e`, with their coverage gates
 	$(bin)/pytest -n $(JOBS) --maxprocesses=4 --dist worksteal --cov --cov-report= --coverage-gate --ignore=tests/e2e $(TESTS)
 
+.PHONY: previous-release
+previous-release: setup  ## The previous release's API tests on this version's schema
+	@$(bin)/python tests/previous_release.py
+
 .PHONY: e2e
 e2e: setup-e2e  ## The platform and its operator on a real Kubernetes (the first time compiles it: half an hour)
 	ACADEMY_E2E=1 $(bin)/pytest -n $(JOBS) --maxprocesses=2 --timeout=3600 tests/e2e/operator tests/e2e/charts

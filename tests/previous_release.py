@@ -1,0 +1,65 @@
+"""The API tests of the previous release, run by its own code on this version's schema: `make previous-release`.
+
+While a release rolls out, and after a rollback, the previous version works on the new schema (ADR 0141). Its tree is
+taken from the history as `charts/released/VERSION/commit` names it; only the migrations are this version's.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RELEASED = Path(__file__).parent / "charts" / "released"
+APPS = Path("services/api/academy_api")
+TESTS = "tests/integration/api"
+ELSEWHERE = ("test_browser_playback.py",)
+"""What needs more than a database and servers: a browser shows nothing of the schema."""
+SETUP_SECONDS = 600
+TEST_SECONDS = 1800
+
+
+def version_of(folder: Path) -> tuple[int, ...]:
+    """To sort releases by."""
+    return tuple(map(int, folder.name.split(".")))
+
+
+def check_out(commit: str, tree: Path) -> None:
+    """The tree of that commit."""
+    archive = subprocess.run(["git", "archive", commit], cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    subprocess.run(["tar", "-x"], cwd=tree, input=archive.stdout, check=True)
+
+
+def take_migrations(tree: Path) -> list[str]:
+    """This version's migrations in place of that tree's; those that it did not have."""
+    news = []
+    for ours in sorted((ROOT / APPS).glob("*/migrations")):
+        theirs = tree / ours.relative_to(ROOT)
+        news += [f"{ours.parent.name}.{path.stem}" for path in ours.glob("0*.py") if not (theirs / path.name).exists()]
+        shutil.rmtree(theirs, ignore_errors=True)
+        shutil.copytree(ours, theirs, ignore=shutil.ignore_patterns("__pycache__"))
+    return news
+
+
+def main() -> int:
+    """pytest's exit code."""
+    release = max(RELEASED.iterdir(), key=version_of)
+    commit = (release / "commit").read_text(encoding="ascii").strip()
+    with tempfile.TemporaryDirectory(prefix="academy-previous-") as folder:
+        tree = Path(folder)
+        tree.chmod(0o755)  # as root, Postgres is run as somebody else, from the tree's own packages
+        check_out(commit, tree)
+        news = take_migrations(tree)
+        print(f"release {release.name} ({commit[:7]}) on this schema, new to it: {', '.join(news) or 'nothing'}")  # noqa: T201  (a command)
+        environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+        sync = ["uv", "sync", "--quiet", "--frozen", "--extra", "dev"]
+        subprocess.run(sync, cwd=tree, env=environment, check=True, timeout=SETUP_SECONDS)
+        ignored = [f"--ignore={TESTS}/{name}" for name in ELSEWHERE]
+        tests = [str(tree / ".venv/bin/pytest"), "-n", "auto", "--maxprocesses=4", *ignored, TESTS]
+        return subprocess.run(tests, cwd=tree, env=environment, check=False, timeout=TEST_SECONDS).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
