@@ -36,6 +36,7 @@ QUEUES = {
 WORKERS = {"video": "academy-video-worker", "cpu": "academy-ai-worker-cpu", "premium": "academy-ai-worker-gpu"}
 DATABASE_POD = "academy-dev-postgres-0"
 INSTALL_SECONDS = 420
+VISIBILITY_SECONDS = 60
 PUBLISH_SECONDS = 300.0
 
 
@@ -54,7 +55,7 @@ def operator_values() -> dict[str, Any]:
 
 
 def platform_values() -> dict[str, Any]:
-    """charts/academy with our images; queues watched every second, so that tests need not wait long."""
+    """charts/academy with our images; queues watched every second and bells of killed workers soon back."""
     worker = {"pollingSeconds": 1, "cooldownSeconds": 10, "taskLimitSeconds": 15}
     return {
         "images": {
@@ -65,6 +66,7 @@ def platform_values() -> dict[str, Any]:
             "ai": {"tag": images.tag("academy-ai")},
         },
         "workers": {"video": worker, "aiCpu": worker},
+        "queues": {name: {"visibilityTimeout": VISIBILITY_SECONDS} for name in QUEUES},
     }
 
 

@@ -126,6 +126,13 @@ def test_nothing_else_tolerates_a_gpu_nodes_taint() -> None:
     assert gpu["nodeSelector"], "or it could sit on a node without a GPU for want of one"
 
 
+def test_a_worker_hides_a_bell_as_long_as_the_shortest_of_its_queues_says() -> None:
+    release = dev(queues__video__visibilityTimeout=90, queues__lite__visibilityTimeout=70)
+    for worker, seconds in {"academy-video-worker": "90", "academy-ai-worker-cpu": "70"}.items():
+        (container,) = release.get("Deployment", worker)["spec"]["template"]["spec"]["containers"]
+        assert {"name": "SQS_VISIBILITY_TIMEOUT_SECONDS", "value": seconds} in container["env"]
+
+
 def test_workers_have_their_own_secret_and_no_aws_key() -> None:
     release = stage(1)
     secrets = {}

@@ -77,6 +77,9 @@ spec:
                   fieldPath: metadata.name
             - name: {{ $fixed.scratch }}
               value: /var/academy/scratch
+            # One setting for all queues of a worker: the shortest of theirs suits each.
+            - name: SQS_VISIBILITY_TIMEOUT_SECONDS
+              value: {{ include "academy.shortestVisibility" (dict "root" .root "queues" $fixed.queues) | quote }}
             {{- range $name, $value := $worker.env }}
             - name: {{ $name }}
               value: {{ $value | quote }}
@@ -124,6 +127,19 @@ spec:
           secret:
             secretName: {{ . }}
         {{- end }}
+{{- end -}}
+
+{{/* Seconds. Arguments: root, queues (their keys in .Values.queues). */}}
+{{- define "academy.shortestVisibility" -}}
+{{- $seconds := list -}}
+{{- range .queues -}}
+{{- $seconds = append $seconds (index $.root.Values.queues .).visibilityTimeout -}}
+{{- end -}}
+{{- $least := first $seconds -}}
+{{- range $seconds -}}
+{{- $least = min $least . -}}
+{{- end -}}
+{{- $least -}}
 {{- end -}}
 
 {{/* URL of a queue. Arguments: root, queue (its key in .Values.queues). */}}

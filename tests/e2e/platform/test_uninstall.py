@@ -6,6 +6,7 @@ import platform_e2e
 import pytest
 from cluster.kubectl import Kubectl
 from platform_e2e import NAMESPACE, QUEUES, Platform
+from support import wait_until
 
 SECONDS = 300
 KINDS = "deployments,replicasets,jobs,pods,services,configmaps,networkpolicies,serviceaccounts,roles,rolebindings"
@@ -34,7 +35,10 @@ def test_uninstalled_and_installed_again(
         kept = platform_e2e.publish(director, lecture, "남는 강의")
     for release in order:
         platform.helm.uninstall(release, SECONDS)
-    assert left(run.within(NAMESPACE), f"{KINDS},{OWN}", *CHARTS) == []
+    # helm waits for the objects it made; their pods take their grace period.
+    inside = run.within(NAMESPACE)
+    wait_until(lambda: left(inside, "pods", *CHARTS) == [], SECONDS, "the last pod is gone")
+    assert left(inside, f"{KINDS},{OWN}", *CHARTS) == []
     assert left(run, CLUSTER_WIDE, *CHARTS) == []
     crds = run("get", "crds", "-o", "name").split()
     assert {name for name in crds if "academy" in name} == {
@@ -44,7 +48,7 @@ def test_uninstalled_and_installed_again(
     names = {bucket["Name"] for bucket in platform.s3().list_buckets()["Buckets"]}
     assert names >= set(BUCKETS)
     values = platform_e2e.platform_values()
-    values["queues"] = {name: {"adoption": "Adopt"} for name in QUEUES}
+    values["queues"] = {name: {**values["queues"][name], "adoption": "Adopt"} for name in QUEUES}
     values["r2"] = {"buckets": {name.removeprefix("academy-"): {"adoption": "Adopt"} for name in BUCKETS}}
     platform.install_operator()
     platform.install(values)
