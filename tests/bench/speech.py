@@ -1,17 +1,21 @@
 """How well and how fast `lecture.transcribe` reads, beside openai-whisper, transformers and faster-whisper.
 
-    uv run --extra dev --extra gpu --group bench-speech python tests/bench/speech.py [--minutes 3] [--out speech.json]
+    uv run --extra dev --extra gpu --group bench-speech python tests/bench/speech.py [--minutes 4] [--out speech.json]
 
-The sound: the reference speech (if it is there) and made sentences (espeak-ng, seeded), with pauses as in a lesson.
-One run, JSON. All read the same weights. Word error is against the known text, without case and signs; × realtime is
-sound over wall time, loading not counted.
+The sound: a lesson of the reference speech (if it is there) and made sentences (espeak-ng, seeded) with pauses, and the
+reference speech alone. All read the same weights in one run, a few rounds of the lesson, one after the other in each
+round, so that whatever else runs meets all alike. JSON: word error against the known text, without case and signs;
+× realtime (sound over wall time of the median round, loading not counted) and processor seconds; and how much faster
+each of our engines is than each of the others (`ours_over`, above 1: faster), by the median over the rounds.
 """
 
 import argparse
 import json
 import random
 import re
+import resource
 import shutil
+import statistics
 import sys
 import tempfile
 import time
@@ -44,6 +48,10 @@ SENTENCES = (
     "Yesterday the weather was cold and windy.",
 )
 PAUSES = (0.5, 1.0, 2.5, 6.0)
+OURS = ("academy ctranslate2 int8", "academy torch")
+
+Read = Callable[[Path], str]
+"""A loaded engine: a WAV file's words."""
 
 
 def lesson(minutes: float, seed: int) -> tuple[np.ndarray[Any, np.dtype[np.int16]], str]:
@@ -74,12 +82,16 @@ def word_error(truth: str, heard: str) -> float:
     return row[-1] / len(wanted)
 
 
-def ours(options: dict[str, str]) -> Callable[[Path], str]:
+def ours(options: dict[str, str]) -> Read:
     """The whole kind: decoding, speech detection, parts and join included."""
     run._loaded.clear()
     run.configure(options)
+    loaded = list(run._loaded)
 
     def read(source: Path) -> str:
+        run._loaded[:] = loaded  # both engines take turns in this process
+        run._options.clear()
+        run._options.update(options)
         with tempfile.TemporaryDirectory() as folder:
             task = LectureTranscribeInput(audio=str(source), language="en")
             follow(discover(), "lecture.transcribe", task, Path(folder), lambda kind: kind.load(options))
@@ -89,45 +101,95 @@ def ours(options: dict[str, str]) -> Callable[[Path], str]:
     return read
 
 
+def contenders(model: Path, options: dict[str, str]) -> dict[str, Read]:
+    """All that read, loaded."""
+
+    def decoded(reader: whispers.Reader) -> Read:
+        return lambda source: reader(_samples(source))
+
+    return {
+        OURS[0]: ours(options | {"TRANSCRIBE_ENGINE": "ctranslate2"}),
+        OURS[1]: ours(options | {"TRANSCRIBE_ENGINE": "torch"}),
+        "faster-whisper int8 batch 4": decoded(whispers.faster(model, batch=4)),
+        "transformers bf16 batch 4": decoded(whispers.hugging_face(model, batch=4)),
+        "openai-whisper": decoded(whispers.openai_whisper(model)),
+    }
+
+
+def _samples(source: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
+    with tempfile.TemporaryDirectory() as folder:
+        return sound.heard(np.array(sound.decode(source, Path(folder) / "a")))
+
+
+def timed(read: Read, source: Path) -> tuple[str, float, float]:
+    """What is read, wall seconds, processor seconds (its children's too)."""
+    began, spent = time.monotonic(), _spent()
+    text = read(source)
+    return text, time.monotonic() - began, _spent() - spent
+
+
+def _spent() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def measured(readers: dict[str, Read], source: Path, rounds: int) -> dict[str, list[tuple[str, float, float]]]:
+    """Of each reader: every round."""
+    seen: dict[str, list[tuple[str, float, float]]] = {name: [] for name in readers}
+    for number in range(rounds):
+        for name, read in readers.items():
+            seen[name].append(timed(read, source))
+            sys.stderr.write(f"round {number + 1}, {name}: {seen[name][-1][1]:.1f} s\n")
+    return seen
+
+
 def main() -> None:
     """Run and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=3)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     samples, truth = lesson(given.minutes, given.seed)
-    heard = sound.heard(samples)
     seconds = len(samples) / speech_made.RATE
-    results: dict[str, dict[str, float]] = {}
+    reference = speech_made.reference("jfk.flac")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         options = speech_made.model(place / "model")
         shutil.copy(speech_model.part("tokenizer.json"), place / "model")  # faster-whisper would fetch it
+        readers = contenders(place / "model", options)
         source = speech_made.write(place / "lesson.wav", samples)
-        contenders: dict[str, Callable[[], Callable[[], str]]] = {
-            "academy ctranslate2 int8": lambda: _on(ours(options | {"TRANSCRIBE_ENGINE": "ctranslate2"}), source),
-            "faster-whisper int8 batch 4": lambda: _on(whispers.faster(place / "model", batch=4), heard),
-            "academy torch": lambda: _on(ours(options | {"TRANSCRIBE_ENGINE": "torch"}), source),
-            "transformers bf16 batch 4": lambda: _on(whispers.hugging_face(place / "model", batch=4), heard),
-            "openai-whisper": lambda: _on(whispers.openai_whisper(place / "model"), heard),
-        }
-        for name, prepare in contenders.items():
-            read = prepare()
-            began = time.monotonic()
-            text = read()
-            took = time.monotonic() - began
-            results[name] = {"x_realtime": round(seconds / took, 1), "word_error": round(word_error(truth, text), 4)}
-            sys.stderr.write(f"{name}: {results[name]}\n")
-    report = {"machine": describe(), "seconds_of_sound": round(seconds, 1), "seed": given.seed, "results": results}
+        # Read before the rounds: what a first run has to set up is not timed.
+        errors = {name: word_error(JFK, read(reference)) for name, read in readers.items()} if reference else {}
+        seen = measured(readers, source, given.rounds)
+    report = {
+        "machine": describe(),
+        "seconds_of_sound": round(seconds, 1),
+        "seed": given.seed,
+        "rounds": given.rounds,
+        "results": {
+            name: {
+                "word_error_lesson": round(word_error(truth, rounds[0][0]), 4),
+                "word_error_reference": round(errors[name], 4) if errors else None,
+                "x_realtime": round(seconds / statistics.median(took for _, took, _ in rounds), 1),
+                "processor_seconds": round(statistics.median(spent for _, _, spent in rounds), 2),
+            }
+            for name, rounds in seen.items()
+        },
+        "ours_over": {
+            name: {
+                other: round(statistics.median(b[1] / a[1] for a, b in zip(seen[name], rounds, strict=True)), 2)
+                for other, rounds in seen.items()
+                if other not in OURS
+            }
+            for name in OURS
+        },
+    }
     text = json.dumps(report, indent=2)
     if given.out is not None:
         given.out.write_text(text, "utf-8")
     sys.stdout.write(text + "\n")
-
-
-def _on(read: Callable[[Any], str], what: Any) -> Callable[[], str]:
-    return lambda: read(what)
 
 
 if __name__ == "__main__":

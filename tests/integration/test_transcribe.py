@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,29 @@ def test_silence_noise_and_music_have_no_words(transcribe: Transcribe, tmp_path:
 
 
 @needs_voice
+def test_music_and_noise_between_sentences_have_no_words(transcribe: Transcribe, tmp_path: Path) -> None:
+    spoken = [speech_made.say(f"The {word} is on the table.") for word in ("apple", "window", "bicycle")]
+    pieces = [spoken[0], silence(1), speech_made.music(15), silence(1), spoken[1], speech_made.noise(15), spoken[2]]
+    edges = [0.0, *accumulate(len(piece) / speech_made.RATE for piece in pieces)]
+    said = [(edges[at], edges[at + 1]) for at in (0, 4, 6)]
+    _, words = transcribe(speech_made.write(tmp_path / "mixed.wav", *pieces), language="en")
+    assert len(words["en"]) <= 6 * len(spoken)
+    for word in words["en"]:
+        assert any(start - 0.5 <= word["start"] <= end + 0.5 for start, end in said), word
+
+
+@needs_voice
+def test_a_sentence_said_again_and_again_is_not_passed_over(transcribe: Transcribe, tmp_path: Path) -> None:
+    """Read in one go, the model skips some of them."""
+    again = speech_made.say("Please open your books at the second page.")
+    other = speech_made.say("My brother plays the piano every evening.")
+    pieces = [piece for spoken in (again, again, other, again, again, again) for piece in (spoken, silence(1.2))]
+    _, words = transcribe(speech_made.write(tmp_path / "again.wav", *pieces), language="en")
+    said = text(words["en"])
+    assert (said.count("please"), said.count("piano")) == (5, 1)
+
+
+@needs_voice
 def test_korean_is_recognised_and_gets_two_tracks(transcribe: Transcribe, tmp_path: Path) -> None:
     spoken = speech_made.say("안녕하세요. 안녕하세요. 오늘은 수학을 공부합니다.", voice="ko+f2", speed=100)
     result, words = transcribe(speech_made.write(tmp_path / "ko.wav", silence(1), spoken, silence(1)), translate=True)
@@ -123,6 +146,7 @@ def test_korean_is_recognised_and_gets_two_tracks(transcribe: Transcribe, tmp_pa
     # The made voice is bad Korean; that Hangul comes of it, in its place, is what can be held.
     hangul = [word for word in words["ko"] if re.search("[가-힣]", word["text"])]
     assert hangul
+    assert hangul[0]["text"] in (tmp_path / "out" / "subtitles.ko.vtt").read_text()
     assert all(0.7 <= word["start"] <= word["end"] <= result.duration_seconds for word in words["ko"])
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from academy_ai.kinds.lecture_transcribe import align, mel, model, speech, words
+from academy_ai.kinds.lecture_transcribe import align, mel, model, speech, unread, words
 from academy_ai.kinds.lecture_transcribe.words import Word
 
 curves = st.lists(
@@ -33,16 +33,15 @@ def spoken(draw: st.DrawFn) -> list[Word]:
 
 
 @given(curves)
-def test_all_that_is_loud_long_enough_is_in_exactly_one_window(curve: speech.Curve) -> None:
+def test_all_that_is_loud_long_enough_is_in_exactly_one_stretch(curve: speech.Curve) -> None:
     spans = speech.spans(curve)
-    windows = speech.windows(spans, curve)
-    for stretch in (spans, windows):
-        assert all(one[1] <= other[0] for one, other in pairwise(stretch))
-        assert all(0 <= start < end <= len(curve) for start, end in stretch)
-    assert all(end - start <= speech.LONGEST for start, end in windows)
-    assert all(other[0] - one[1] >= 0 for one, other in pairwise(windows))
+    stretches = speech.stretches(spans, curve)
+    for found in (spans, stretches):
+        assert all(one[1] <= other[0] for one, other in pairwise(found))
+        assert all(0 <= start < end <= len(curve) for start, end in found)
+    assert all(end - start <= speech.LONGEST for start, end in stretches)
     covered = np.zeros(len(curve), bool)
-    for start, end in windows:
+    for start, end in stretches:
         covered[start:end] = True
     for start, end in spans:
         assert covered[start:end].all()
@@ -52,19 +51,32 @@ def test_all_that_is_loud_long_enough_is_in_exactly_one_window(curve: speech.Cur
 
 
 @given(curves, st.sampled_from([5.0, 60.0, 600.0]))
-def test_parts_are_all_windows_in_order(curve: speech.Curve, seconds: float) -> None:
-    windows = speech.windows(speech.spans(curve), curve)
-    parts = speech.parts(windows, seconds)
-    assert [window for part in parts for window in part] == windows
+def test_parts_are_all_stretches_in_order(curve: speech.Curve, seconds: float) -> None:
+    stretches = speech.stretches(speech.spans(curve), curve)
+    parts = speech.parts(stretches, seconds)
+    assert [stretch for part in parts for stretch in part] == stretches
     assert all(part[-1][1] - part[0][0] <= seconds * speech.SECOND for part in parts if len(part) > 1)
+
+
+@given(curves)
+def test_windows_are_all_stretches_in_order_as_many_as_go_into_each(curve: speech.Curve) -> None:
+    frames = speech.stretches(speech.spans(curve), curve)
+    stretches = [(start / speech.SECOND, end / speech.SECOND) for start, end in frames]
+    windows = speech.windows(stretches)
+    assert [stretch for window in windows for stretch in window] == stretches
+    lengths = [sum(end - start for start, end in window) for window in windows]
+    longest = speech.LONGEST / speech.SECOND
+    assert all(length <= longest + 1e-6 for length in lengths)
+    following = [window[0][1] - window[0][0] for window in windows[1:]]
+    assert all(length + more > longest - 1e-6 for length, more in zip(lengths, following, strict=False))
 
 
 def test_a_long_span_is_cut_where_speech_is_weakest() -> None:
     curve = np.ones(round(50 * speech.SECOND), np.float32)
     curve[700:706] = 0.4  # a breath, too short to end the span
-    windows = speech.windows(speech.spans(curve), curve)
-    assert next(end for _, end in windows) in range(699, 707)
-    assert windows[0][1] == windows[1][0]
+    stretches = speech.stretches(speech.spans(curve), curve)
+    assert next(end for _, end in stretches) in range(699, 707)
+    assert stretches[0][1] == stretches[1][0]
 
 
 @given(spoken(), st.sampled_from(["ko", "en"]))
@@ -100,13 +112,66 @@ def test_parts_are_joined_without_a_lost_or_doubled_word(parts: list[list[Word]]
     moved, at = [], 0.0
     for part in parts:
         length = 1000.0
-        moved.append(words.placed(part, at, at + length))
+        moved += words.placed(part, [(at, at + length)])
         assert [word.text for word in moved[-1]] == [word.text for word in part]
         assert all(at <= word.start <= word.end <= at + length for word in moved[-1])
         at += length
     joined = words.joined(moved)
     assert joined == [word for part in moved for word in part]
     assert all(one.end <= other.start for one, other in pairwise(joined))
+
+
+def test_words_go_back_to_the_stretch_they_were_said_in() -> None:
+    stretches = [(10.0, 12.0), (30.0, 33.0)]
+    said = [(0.0, 0.9), (0.9, 2.3), (1.9, 2.6), (2.6, 5.4)]
+    placed = words.placed([Word(start, end, "a", 1) for start, end in said], stretches)
+    # What reaches into the next stretch ends with its own; what begins a little early begins with its own.
+    assert [[(round(word.start, 6), round(word.end, 6)) for word in each] for each in placed] == [
+        [(10.0, 10.9), (10.9, 12.0)],
+        [(30.0, 30.6), (30.6, 33.0)],
+    ]
+
+
+@given(spoken(), st.lists(st.tuples(st.floats(0, 60), st.floats(0.1, 30)), min_size=1, max_size=9))
+def test_every_word_lies_in_a_stretch_and_in_order(said: list[Word], gaps: list[tuple[float, float]]) -> None:
+    stretches, at = [], 0.0
+    for gap, length in gaps:
+        stretches.append((at + gap, at + gap + length))
+        at = stretches[-1][1]
+    placed = words.placed(said, stretches)
+    flat = [word for each in placed for word in each]
+    assert [word.text for word in flat] == [word.text for word in said]
+    assert all(one.end <= other.start for one, other in pairwise(flat))
+    for (start, end), each in zip(stretches, placed, strict=True):
+        assert all(start <= word.start <= word.end <= end for word in each)
+
+
+WINDOW = ((0.0, 3.0), (10.0, 13.0), (20.0, 21.0), (30.0, 33.0))
+"""Ten seconds of sound."""
+
+
+@pytest.mark.parametrize(
+    ("said", "end", "missing"),
+    [
+        ([(0, 1), (1, 2.9), (3.1, 5), (6.1, 6.9), (7, 9.9)], 9.9, [3]),  # one word takes 2.9 s of the last stretch
+        ([(0, 1.5), (1.5, 3), (3, 4.5), (4.5, 6), (6, 7), (7, 8.5), (8.5, 10)], 10, []),
+        ([(0, 1), (1, 6.4), (6.4, 7), (7, 8.5), (8.5, 10)], 10, [0, 1]),  # one word reaches over the second stretch
+        ([(0, 1.5), (1.5, 3), (3, 4.5), (4.5, 5.5)], 5.5, [2, 3]),  # the text ends early
+        ([], 0, [0, 1, 2, 3]),
+    ],
+)
+def test_speech_that_was_passed_over_is_found(said: list[tuple[float, float]], end: float, missing: list[int]) -> None:
+    found = unread.stretches([Word(start, last, "a", 1) for start, last in said], WINDOW, end)
+    assert found == missing
+
+
+@given(st.integers(1, 12).flatmap(lambda count: st.tuples(st.just(count), st.sets(st.integers(0, count - 1)))))
+def test_what_is_read_again_is_smaller_and_nothing_else(drawn: tuple[int, set[int]]) -> None:
+    count, places = drawn
+    window = tuple((10.0 * place, 10.0 * place + 2) for place in range(count))
+    smaller = list(unread.apart(window, places))
+    assert [stretch for each in smaller for stretch in each] == [window[place] for place in sorted(places)]
+    assert all(len(each) < count for each in smaller) or count == 1
 
 
 def test_parts_that_overlap_are_an_error() -> None:

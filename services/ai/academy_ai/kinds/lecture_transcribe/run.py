@@ -6,14 +6,15 @@ for them; what is read is checked again by the model's own doubts.
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections import deque
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from academy_ai.kind import KindInput, Options, Report
-from academy_ai.kinds.lecture_transcribe import engine, mel, model, sound, speech, words
+from academy_ai.kinds.lecture_transcribe import engine, mel, model, sound, speech, unread, words
 from academy_ai.kinds.lecture_transcribe.model import Reading
 from academy_ai.kinds.lecture_transcribe.spec import (
     JOIN,
@@ -35,9 +36,12 @@ from academy_core.tasks import Outcome
 PART_SECONDS = 600.0
 BATCH = 8
 LISTENED_FOR_LANGUAGE = 3
-"""Windows that say which language is spoken."""
+"""Stretches that say which language is spoken."""
 NO_SPEECH, LEAST_LOG_PROBABILITY, MOST_COMPRESSED = 0.6, -1.0, 2.4
 """openai/whisper's thresholds: silence, doubt, and text that goes round in circles."""
+
+Window = tuple[speech.Seconds, ...]
+"""Stretches of speech that are read at once, seconds from the part's beginning."""
 
 _loaded: list[tuple[model.Model, engine.Engine]] = []
 _options: dict[str, str] = {}
@@ -77,9 +81,9 @@ def _plan(task: LectureTranscribeInput, source: Path, out: Path, report: Report)
     report(0.1)
     curve = sound.Detector().curve(samples, lambda share: report(0.1 + 0.8 * share))
     spans = speech.spans(curve)
-    windows = speech.windows(spans, curve)
-    language = task.language or _language(samples, windows)
-    groups = speech.parts(windows, PART_SECONDS)
+    stretches = speech.stretches(spans, curve)
+    language = task.language or _language(samples, stretches)
+    groups = speech.parts(stretches, PART_SECONDS)
     translate = task.translate and language != "en"
     children = []
     for number, group in enumerate(groups):
@@ -113,10 +117,10 @@ def _plan(task: LectureTranscribeInput, source: Path, out: Path, report: Report)
     )
 
 
-def _language(samples: sound.Samples, windows: Sequence[speech.Frames]) -> Language:
-    """What the longest windows sound like; Korean when nothing is said at all."""
+def _language(samples: sound.Samples, stretches: Sequence[speech.Frames]) -> Language:
+    """What the longest stretches sound like; Korean when nothing is said at all."""
     _, reader = _loaded[0]
-    longest = sorted(windows, key=lambda window: window[0] - window[1])[:LISTENED_FOR_LANGUAGE]
+    longest = sorted(stretches, key=lambda stretch: stretch[0] - stretch[1])[:LISTENED_FOR_LANGUAGE]
     chances = [
         reader.languages(mel.log_mel(sound.heard(samples[first * speech.FRAME : last * speech.FRAME])))
         for first, last in longest
@@ -130,46 +134,61 @@ def _part(task: PartInput, source: Path, out: Path, report: Report) -> PartResul
     found: dict[str, list[Word]] = {}
     unsure = 0
     for number, (language, what) in enumerate(tracks.items()):
-        found[language] = []
-        for place, reading in _readings(task, samples, what, lambda share, n=number: report((n + share) / len(tracks))):  # type: ignore[misc]
-            if reading is None:
-                unsure += what == "transcribe"
-                continue
-            spoken = model.words(reading, _loaded[0][0].vocabulary)
-            found[language] += words.placed(spoken, task.start + place[0], task.start + place[1])
+        found[language], failed = _said(task, samples, what, _one_of(report, number, len(tracks)))
+        unsure += failed if what == "transcribe" else 0
     name = f"words-{task.number:03}.json"
     (out / name).write_text(json.dumps({language: [_row(word) for word in said] for language, said in found.items()}))
     return PartResult(words=name, unsure=unsure)
+
+
+def _one_of(report: Report, number: int, count: int) -> Report:
+    """Reports the share of one of several equal pieces of work."""
+    return lambda share: report((number + share) / count)
 
 
 def _row(word: Word) -> list[float | str]:
     return [word.start, word.end, word.text, word.probability]
 
 
-def _readings(
-    task: PartInput, samples: sound.Samples, what: str, report: Report
-) -> Iterator[tuple[tuple[float, float], Reading | None]]:
-    """Each window with what was read in it; None where nothing usable was."""
-    _, reader = _loaded[0]
-    left = iter(task.windows)
-    done = 0
-    while batch := list(islice(left, BATCH)):
-        heard = np.stack([mel.log_mel(_cut(samples, window)) for window in batch])
-        lengths = [end - start for start, end in batch]
-        readings = reader.read(heard, lengths, task.language, what)
-        for row, window in enumerate(batch):
-            reading = readings[row]
-            if _circles(reading):
-                alone = slice(row, row + 1)
-                (reading,) = reader.read(heard[alone], lengths[alone], task.language, what, no_repeat=True)
-            yield window, None if _doubtful(reading) or _circles(reading) else reading
-        done += len(batch)
-        report(done / len(task.windows))
+def _said(task: PartInput, samples: sound.Samples, what: str, report: Report) -> tuple[list[Word], int]:
+    """All words of a track in order, and how many stretches gave nothing usable.
+
+    What a window's reading passes over is read again in smaller windows, at last stretch by stretch.
+    """
+    found, reader = _loaded[0]
+
+    def read(windows: Sequence[Window], *, no_repeat: bool = False) -> list[Reading]:
+        heard = [_cut(samples, window) for window in windows]
+        lengths = [len(each) / speech.RATE for each in heard]
+        sounds = np.stack([mel.log_mel(each) for each in heard])
+        return reader.read(sounds, lengths, task.language, what, no_repeat=no_repeat)
+
+    queue = deque(speech.windows(task.windows))
+    words_of: list[Word] = []
+    settled = failed = 0
+    while queue:
+        batch = [queue.popleft() for _ in range(min(BATCH, len(queue)))]
+        for window, first in zip(batch, read(batch), strict=True):
+            reading = read([window], no_repeat=True)[0] if _circles(first) else first
+            usable = not _doubtful(reading) and not _circles(reading)
+            spoken = model.words(reading, found.vocabulary) if usable else []
+            missing = unread.stretches(spoken, window, reading.starts[-1] if usable else 0.0)
+            if len(window) == 1:  # there is no smaller one
+                missing = []
+                failed += not usable
+            queue.extend(unread.apart(window, missing))
+            places = [(task.start + start, task.start + end) for start, end in window]
+            kept = [said for place, said in enumerate(words.placed(spoken, places)) if place not in missing]
+            words_of += chain.from_iterable(kept)
+            settled += len(kept)
+        report(settled / len(task.windows))
+    return sorted(words_of, key=lambda word: word.start), failed
 
 
-def _cut(samples: sound.Samples, window: tuple[float, float]) -> mel.Array:
-    start, end = (round(second * speech.RATE) for second in window)
-    return sound.heard(samples[start:end])
+def _cut(samples: sound.Samples, window: Window) -> mel.Array:
+    """The sound of a window's stretches, one behind the other."""
+    edges = [(round(start * speech.RATE), round(end * speech.RATE)) for start, end in window]
+    return np.concatenate([sound.heard(samples[start:end]) for start, end in edges])
 
 
 def _doubtful(reading: Reading) -> bool:

@@ -53,7 +53,7 @@ class PartInput(KindInput):
     start: float
     """Where the part begins in the lecture."""
     windows: tuple[Span, ...]
-    """Stretches with speech, seconds from the part's beginning, none longer than 30 s."""
+    """Stretches with speech, seconds from the part's beginning, none longer than 28 s."""
     language: Language
     translate: bool
 

@@ -1,7 +1,9 @@
-"""Where there is speech, and where to cut: from a voice-activity curve to windows and parts. Pure.
+"""Where there is speech, and where to cut: from a voice-activity curve to parts and windows. Pure.
 
-Times are frames of the detector (FRAME samples at RATE) until the last step. A window is what the model reads at once:
-at most 30 s, from the start of speech to its end. A part is what one task does: some windows in a row.
+Times are frames of the detector (FRAME samples at RATE) in the plan, seconds in the parts. A stretch is speech without
+a pause. A part is what one task does: some stretches in a row. A window is what the model reads at once: at most 30 s
+of stretches, the pauses between them left out. The model's work is the same for a window of 3 s and one of 30, and
+what it does not hear it cannot invent words for.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,13 +26,13 @@ PAD = round(0.2 * SECOND)
 """Kept around a span: first and last consonants are quiet."""
 LONGEST = round(28 * SECOND)
 """Frames of a window; the model hears 30 s."""
-LONGEST_PAUSE = round(2 * SECOND)
-"""A longer pause ends a window: less of what is read is silence, which invites invented words."""
 
 Curve = npt.NDArray[np.float32]
 """Probability of speech of each frame."""
 Frames = tuple[int, int]
 """[first, end)."""
+Seconds = tuple[float, float]
+"""Start and end."""
 
 
 def spans(curve: Curve) -> list[Frames]:
@@ -62,26 +64,18 @@ def _padded(found: Sequence[Frames], total: int) -> list[Frames]:
     return list(zip(starts, ends, strict=True))
 
 
-def windows(found: Iterable[Frames], curve: Curve) -> list[Frames]:
-    """Spans joined to windows of at most LONGEST frames; one that is longer alone is cut where speech is weakest."""
-    packed: list[Frames] = []
-    for start, end in _short(found, curve):
-        if packed and end - packed[-1][0] <= LONGEST and start - packed[-1][1] <= LONGEST_PAUSE:
-            packed[-1] = (packed[-1][0], end)
-        else:
-            packed.append((start, end))
-    return packed
-
-
-def _short(found: Iterable[Frames], curve: Curve) -> Iterable[Frames]:
+def stretches(found: Iterable[Frames], curve: Curve) -> list[Frames]:
+    """Spans of at most LONGEST frames: a longer one is cut where speech is weakest."""
+    out: list[Frames] = []
     for first, end in found:
         start = first
         while end - start > LONGEST:
             middle = start + LONGEST // 2
             cut = middle + _weakest(curve[middle : start + LONGEST])
-            yield start, cut
+            out.append((start, cut))
             start = cut
-        yield start, end
+        out.append((start, end))
+    return out
 
 
 def _weakest(curve: Curve) -> int:
@@ -92,11 +86,25 @@ def _weakest(curve: Curve) -> int:
 
 
 def parts(found: Sequence[Frames], seconds: float) -> list[list[Frames]]:
-    """Windows in tasks of about `seconds` each, never cut."""
+    """Stretches in tasks of about `seconds` each, never cut."""
     tasks: list[list[Frames]] = []
-    for window in found:
-        if tasks and window[1] - tasks[-1][0][0] <= seconds * SECOND:
-            tasks[-1].append(window)
+    for stretch in found:
+        if tasks and stretch[1] - tasks[-1][0][0] <= seconds * SECOND:
+            tasks[-1].append(stretch)
         else:
-            tasks.append([window])
+            tasks.append([stretch])
     return tasks
+
+
+def windows(found: Iterable[Seconds]) -> list[tuple[Seconds, ...]]:
+    """Stretches in windows of at most LONGEST frames of sound, as many as go into each."""
+    packed: list[tuple[Seconds, ...]] = []
+    room = 0.0
+    for start, end in found:
+        if end - start <= room:
+            packed[-1] += ((start, end),)
+        else:
+            packed.append(((start, end),))
+            room = LONGEST / SECOND
+        room -= end - start
+    return packed

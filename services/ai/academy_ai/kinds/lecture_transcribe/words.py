@@ -1,9 +1,11 @@
 """Words with times: joined, cut into subtitles, written as WebVTT and JSON. Pure."""
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from itertools import accumulate
 
 LINE = {"ko": 20, "en": 42}
 """Characters a line; a Korean one is twice as wide."""
@@ -35,14 +37,18 @@ class Cue:
     words: tuple[Word, ...]
 
 
-def placed(words: Iterable[Word], start: float, end: float) -> list[Word]:
-    """Words of a window that lies at `start` … `end`: moved there, in order, none beyond it."""
-    out: list[Word] = []
-    last = start
+def placed(words: Iterable[Word], stretches: Sequence[tuple[float, float]]) -> list[list[Word]]:
+    """Of each stretch of a window its words, moved to where it lies: those whose middle it holds, none beyond it."""
+    ends = list(accumulate(end - start for start, end in stretches))
+    out: list[list[Word]] = [[] for _ in stretches]
+    last = 0.0
     for word in words:
-        begin = min(max(word.start + start, last), end)
-        last = min(max(word.end + start, begin), end)
-        out.append(replace(word, start=begin, end=last))
+        at = min(bisect_right(ends, (word.start + word.end) / 2), len(ends) - 1)
+        start, end = stretches[at]
+        moved = end - ends[at]
+        begin = min(max(word.start + moved, last, start), end)
+        last = min(max(word.end + moved, begin), end)
+        out[at].append(replace(word, start=begin, end=last))
     return out
 
 
