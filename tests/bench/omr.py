@@ -1,9 +1,10 @@
 """How well and how fast `omr.grade` reads under degradation: seeded, made and real sheets, JSON out.
 
-python tests/bench/omr.py [--seeds 3] [--out omr.json]
+python tests/bench/omr.py [--seeds 3] [--ways clean blur …] [--out omr.json]
 
-Made sheets are held to their known marks, real ones (if the reference data is there) to the reading of the clean
-picture, which was checked by eye. `published` is OMRChecker's share of fields on the same real sheets.
+Made sheets are held to their known marks, real ones (if the reference data is there) to what a person reads on them.
+Beside it on the same pictures: bubbles at fixed positions, our own version of the method that OMRChecker publishes
+(`contenders/fixed_template.py`). `published` is OMRChecker's published share of fields on the same real sheets.
 """
 
 import argparse
@@ -11,8 +12,9 @@ import json
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -20,7 +22,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import omr_made  # the bench runs as a script; tests/ is no package
-from omr_real import real_sheets
+from contenders import fixed_template
+from machine import describe
+from omr_real import READ_BY_EYE, real_sheets
 
 from academy_ai.kinds.omr_grade import template
 from academy_ai.kinds.omr_grade.layout import layout
@@ -75,8 +79,8 @@ def answers(exam: Exam, picture: Gray) -> dict[str, str]:
     return collect(sheet, readings, "bench", 1).answers
 
 
-def sheets(seeds: int) -> Iterator[tuple[str, str, Exam, omr_made.Picture, dict[str, str] | None]]:
-    """Group, name, exam, picture and truth (None: its clean reading)."""
+def sheets(seeds: int) -> Iterator[tuple[str, str, Exam, omr_made.Picture, dict[str, str]]]:
+    """Group, name, exam, picture and truth."""
     for seed in range(seeds):
         flat = omr_made.sheet(seed, questions=(60, 40, 60)[seed % 3], choices=(5, 5, 4)[seed % 3])
         for name, made in (("scan", flat), ("photo", omr_made.photographed(flat, seed))):
@@ -93,35 +97,48 @@ def sheets(seeds: int) -> Iterator[tuple[str, str, Exam, omr_made.Picture, dict[
             real.name,
             Exam(layout(template.parse(real.template)), None, real.marker),
             real.picture,
-            None,
+            READ_BY_EYE[real.name],
         )
 
 
-def bench(seeds: int) -> dict[str, dict[str, dict[str, float]]]:
-    """Group -> degradation -> summary."""
-    tallies: dict[str, dict[str, Tally]] = {}
-    for group, name, exam, picture, known in sheets(seeds):
-        truth = known or answers(exam, grey(picture))
-        for degradation, apply in omr_made.DEGRADATIONS.items():
-            worse = grey(apply(picture, np.random.default_rng(zlib.crc32(f"{name} {degradation}".encode()))))
-            start = time.process_time()
-            got = answers(exam, worse)
-            spent = time.process_time() - start
-            unsure = sum("?" in got[column] and "?" not in value for column, value in truth.items())
-            right = sum(got[column] == value for column, value in truth.items())
-            tally = tallies.setdefault(group, {}).setdefault(degradation, Tally())
-            tally.add(Tally(len(truth), right, unsure, 1, spent))
-    return {group: {name: tally.summary() for name, tally in part.items()} for group, part in tallies.items()}
+def counted(read: Callable[[], dict[str, str]], truth: dict[str, str]) -> Tally:
+    """One sheet read and held to the truth."""
+    start = time.process_time()
+    got = read()
+    spent = time.process_time() - start
+    unsure = sum("?" in got[column] for column in truth)
+    return Tally(len(truth), sum(got[column] == value for column, value in truth.items()), unsure, 1, spent)
+
+
+def bench(seeds: int, ways: Iterable[str]) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+    """Reader -> group -> degradation -> summary."""
+    tallies: dict[str, dict[str, dict[str, Tally]]] = {}
+    for group, name, exam, picture, truth in sheets(seeds):
+        for way in ways:
+            worse = grey(
+                omr_made.DEGRADATIONS[way](picture, np.random.default_rng(zlib.crc32(f"{name} {way}".encode())))
+            )
+            for reader, read in (
+                ("omr.grade", partial(answers, exam, worse)),
+                ("fixed positions", partial(fixed_template.answers, exam.plan.sheet, worse, exam.marker)),
+            ):
+                tally = tallies.setdefault(reader, {}).setdefault(group, {}).setdefault(way, Tally())
+                tally.add(counted(read, truth))
+    return {
+        reader: {group: {way: tally.summary() for way, tally in part.items()} for group, part in groups.items()}
+        for reader, groups in tallies.items()
+    }
 
 
 def main() -> None:
     """Run and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--ways", nargs="+", choices=omr_made.DEGRADATIONS, default=list(omr_made.DEGRADATIONS))
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     cv2.setNumThreads(1)
-    result = {"omr.grade": bench(given.seeds), "published": {"OMRChecker": PUBLISHED}}
+    result = {"machine": describe(), **bench(given.seeds, given.ways), "published": {"OMRChecker": PUBLISHED}}
     text = json.dumps(result, indent=2)
     if given.out is not None:
         given.out.write_text(text, "utf-8")

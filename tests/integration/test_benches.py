@@ -120,3 +120,16 @@ def test_exam() -> None:
     figures = bench("exam", "--seeds", "1", "--first", "5", "--ways", "scan")
     assert figures["exam.segment"]["scan"]["numbers_right_%"] == 100
     assert figures["exam.ocr"]["scan"]["hangul_error"] < 0.02
+
+
+def test_omr() -> None:
+    """Made sheets, known marks: what the reader gets right does not hang on the machine."""
+    figures = bench("omr", "--seeds", "1", "--ways", "clean", "rotation 5")
+    for way in ("clean", "rotation 5"):
+        assert figures["omr.grade"]["made"][way]["right"] == 100
+        assert figures["omr.grade"]["made"][way]["ms_a_sheet"] > 0
+    assert (
+        figures["fixed positions"]["made"]["clean"]["right"]
+        > 90
+        > figures["fixed positions"]["made"]["rotation 5"]["right"]
+    )

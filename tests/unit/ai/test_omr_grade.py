@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from academy_ai.kinds.omr_grade import marking, read, template
+from academy_ai.kinds.omr_grade import marking, page, read, template
 from academy_ai.kinds.omr_grade.find import find
 from academy_ai.kinds.omr_grade.layout import layout
 from academy_ai.kinds.omr_grade.run import Exam, collect, judged, measure, run, table
 from academy_ai.kinds.omr_grade.spec import OmrGradeInput, SheetRead
+from academy_ai.paper import Gray
 from academy_core.errors import Permanent
 
 BLOCK: dict[str, Any] = {
@@ -134,6 +135,37 @@ def test_a_photo_from_any_side_is_read(angle: int) -> None:
     made = omr_made.photographed(omr_made.sheet(1, questions=40), 1)
     wide = cv2.copyMakeBorder(made.picture, 300, 300, 500, 500, cv2.BORDER_REPLICATE)
     assert read_made(made, omr_made.rotated(np.asarray(wide, np.uint8), angle)) == made.truth
+
+
+@pytest.mark.parametrize("share", [0.05, 0.07])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_perspective_is_followed_over_the_whole_page(share: float, seed: int) -> None:
+    """Rows at one side of the picture lie nearer together than at the other: several rows off, were it even."""
+    made = omr_made.sheet(seed)
+    assert read_made(made, omr_made.tilted(made.picture, share, np.random.default_rng(seed))) == made.truth
+
+
+def test_a_faint_marker_is_not_lost_among_small_ones() -> None:
+    """All eight strongest matches are small rings: the four of one size are found nevertheless."""
+    sheet = np.full((700, 500), 240, np.uint8)
+    places = [(50, 60), (450, 60), (450, 640), (50, 640)]
+    for place in places:
+        sheet[place[1] - 20 : place[1] + 20, place[0] - 20 : place[0] + 20] = ring(40)
+    x, y = places[0]
+    sheet[y - 20 : y + 12, x - 20 : x + 12] = 90
+    for place in range(120, 400, 40):
+        sheet[300:320, place : place + 20] = ring(20)
+        sheet[400:420, place : place + 20] = ring(20)
+    (best, *_) = page.markers(sheet, ring(40), 500, 12.5)
+    assert np.abs(best - places).max() < 6
+
+
+def ring(side: int) -> Gray:
+    """A target of two rings on white."""
+    large = np.full((160, 160), 240, np.uint8)
+    for radius, shade in ((70, 20), (50, 240), (30, 20)):
+        cv2.circle(large, (80, 80), radius, shade, -1)
+    return np.asarray(cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def test_a_picture_without_the_sheet_is_refused() -> None:

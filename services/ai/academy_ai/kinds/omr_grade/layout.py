@@ -56,6 +56,11 @@ class Layout:
     step: npt.NDArray[np.float64]
     """Usual distance from column to column and from row to row, page units."""
 
+    @property
+    def span(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Upper left and lower right corner of what all bubbles cover and a step around it, page units."""
+        return self.boxes[:, :2].min(axis=0) - self.step, self.boxes[:, 2:].max(axis=0) + self.step
+
 
 @dataclass(frozen=True, slots=True)
 class Rim:

@@ -26,11 +26,15 @@ SEED = 20_240_601
 RELAX = 0.3
 """Bubble pitches that a piece may be off while the page as a whole is looked for."""
 SEEDS = 4
-ROUNDS = ((4000, 0.3, 0.6), (1500, 0.25, 0.25), (800, 0.15, 0.12), (500, 0.0, 0.06), (300, 0.0, 0.02))
+ROUNDS = ((2000, 0.3, 0.6), (1500, 0.25, 0.25), (800, 0.15, 0.12), (500, 0.0, 0.06), (300, 0.0, 0.02))
 """Guesses a round, relaxation in bubble pitches, spread as a share of the slack."""
 SURVIVORS = 40
-REFINE, DRAWN = (0.12, 0.06, 0.02), 4
+PEAKS, DRAWS = 4, 1500
+"""Peaks of each piece, and fours of pieces drawn to peaks of theirs."""
+REFINE, DRAWN = (0.12, 0.06, 0.02), 2
 """Spread in bubble pitches around given corner shifts, round by round, and draws around each."""
+CONVEX = 0.3
+"""Share of the lattice's size that a corner may shift: four such corners never cross."""
 PULL = 0.35
 """Bubble pitches within which a piece draws the corners to its peak."""
 STIFF = 0.01
@@ -128,7 +132,7 @@ def corrected(found: Trial, plan: Layout) -> Frame:
     homography is the one that comes nearest to it. One through the page's corners would not do, as a corner without
     bubbles near it may have gone anywhere, and its perspective bends the lattice away by half a row.
     """
-    shifts = (found.seeds[0] @ _share(plan)).T / found.scale
+    shifts = _shifts(found.seeds[:1], _spans(found, plan))[0].T / found.scale
     marks = np.stack([piece.centre + HELD * _corners_of(piece, plan) for piece in plan.pieces])
     moved = (marks + shifts[:, None, :]).reshape(-1, 1, 2)
     there = cv2.perspectiveTransform(moved.astype(np.float64), found.frame.matrix)
@@ -166,6 +170,34 @@ def _jumps(random: np.random.Generator, count: int, step: npt.NDArray[np.float64
     return np.asarray(corners * ways[random.integers(0, len(ways), count)][:, :, None], np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Where the pieces lie in the lattice, in the trial's pixels."""
+
+    size: Floats
+    """Width and height of what all bubbles cover, as a column: `plan.span`."""
+    within: Floats
+    """The pieces' middles as shares of it (2 x pieces)."""
+    loose: float
+    """How far one corner may go alone, of how far all may together: what is small on its page keeps its shape."""
+
+    @property
+    def share(self) -> Floats:
+        """How much each piece moves with each corner when the lattice is stretched evenly (4 x pieces)."""
+        u, v = self.within
+        return np.stack([(1 - u) * (1 - v), u * (1 - v), u * v, (1 - u) * v])
+
+
+def _spans(found: Trial, plan: Layout) -> Spans:
+    low, high = plan.span
+    middles = np.array([piece.centre for piece in plan.pieces])
+    return Spans(
+        ((high - low)[:, None] * found.scale).astype(np.float32),
+        ((middles - low) / (high - low)).T.astype(np.float32),
+        float(((high - low) / (plan.sheet.width, plan.sheet.height)).max()),
+    )
+
+
 def search(found: Trial, plan: Layout) -> None:
     """Find the shifts of the four corners under which the pieces answer best together.
 
@@ -173,71 +205,120 @@ def search(found: Trial, plan: Layout) -> None:
     answers, in which a piece may be a little off, at last over the answers themselves.
     """
     sheet, reach = plan.sheet, found.reach
-    share = _share(plan)
+    spans = _spans(found, plan)
     random = np.random.default_rng(SEED)
     survivors = found.seeds
+    if len(plan.pieces) >= FEW:
+        survivors = np.concatenate([survivors, _through_peaks(found, spans, random, sheet.pitch * found.scale)])
     for count, relax, spread in ROUNDS:
         noise = max(spread * reach, 0.4)
         drawn = survivors[random.integers(0, len(survivors), count)]
         drawn = drawn + random.standard_normal((count, 2, 1), np.float32) * (noise / 2)
         drawn = drawn + random.standard_normal((count, 2, 4), np.float32) * (
-            noise if len(plan.pieces) >= FEW else noise / 3
+            spans.loose * (noise if len(plan.pieces) >= FEW else noise / 3)
         )
         guesses = np.concatenate([survivors, drawn + _jumps(random, count, plan.step * found.scale)])
-        value = _scores(found, _relaxed(found.answers, relax * sheet.pitch * found.scale), guesses, share)
+        value = _scores(found, _relaxed(found.answers, relax * sheet.pitch * found.scale), guesses, spans)
         survivors = guesses[np.argsort(value)[::-1][:SURVIVORS]]
-        survivors = _polished(found, survivors, share, PULL * sheet.pitch * found.scale)
-        scores = _scores(found, found.answers, survivors, share)
+        survivors = _polished(found, survivors, spans, PULL * sheet.pitch * found.scale)
+        scores = _scores(found, found.answers, survivors, spans)
         order = np.argsort(scores)[::-1]
         survivors, found.score = survivors[order], float(scores[order[0]])
     found.seeds = survivors
 
 
+def _through_peaks(found: Trial, spans: Spans, random: np.random.Generator, pitch: float) -> Floats:
+    """Corner shifts that carry four drawn pieces to peaks of theirs (sample consensus, Fischler and Bolles 1981).
+
+    A peak is drawn by its height; the best `SURVIVORS` of all draws.
+    """
+    places, heights = _peaks(found.answers, max(1, round(0.4 * pitch)))
+    near = np.cumsum(spans.share**2, axis=1)
+    four = (random.random((DRAWS, 4, 1), np.float32) * near[:, -1:] > near).sum(axis=2)
+    chance = np.cumsum(np.maximum(heights, 1e-3) ** 2, axis=1)
+    which = (random.random((DRAWS, 4, 1), np.float32) * chance[four][:, :, -1:] > chance[four]).sum(axis=2)
+    target = (places[four, which] - found.reach).astype(np.float32)
+    share = spans.share.T[four]
+    left = share.swapaxes(1, 2) @ share + STIFF * np.eye(4, dtype=np.float32)
+    guesses = np.linalg.solve(left, share.swapaxes(1, 2) @ target).swapaxes(1, 2)
+    guesses = np.asarray(np.clip(guesses, -2 * found.reach, 2 * found.reach), np.float32)
+    value = _scores(found, _relaxed(found.answers, RELAX * pitch), guesses, spans)
+    return guesses[np.argsort(value)[::-1][:SURVIVORS]]
+
+
+def _peaks(answers: Floats, apart: int) -> tuple[npt.NDArray[np.intp], Floats]:
+    """The `PEAKS` best shifts of each piece (pieces x PEAKS x 2, as columns and rows of its answers), and how good."""
+    left = answers.copy()
+    places, heights = np.zeros((len(answers), PEAKS, 2), np.intp), np.zeros((len(answers), PEAKS), np.float32)
+    for piece, seen in enumerate(left):
+        for number in range(PEAKS):
+            _, height, _, (column, row) = cv2.minMaxLoc(seen)
+            places[piece, number], heights[piece, number] = (column, row), height
+            cv2.rectangle(seen, (column - apart, row - apart), (column + apart, row + apart), -9.0, -1)
+    return places, heights
+
+
 def refine(found: Trial, plan: Layout, seeds: Floats) -> None:
     """Find the best of these corner shifts (n x 2 x 4, pixels), each drawn to the peaks around it."""
-    share = _share(plan)
+    spans = _spans(found, plan)
     pitch = plan.sheet.pitch * found.scale
     random = np.random.default_rng(SEED)
     survivors = seeds
     for spread in REFINE:
         drawn = np.repeat(survivors, DRAWN, axis=0)
         drawn = drawn + random.standard_normal(drawn.shape, np.float32) * (spread * pitch)
-        guesses = _polished(found, np.concatenate([survivors, drawn]), share, PULL * pitch)
-        scores = _scores(found, found.answers, guesses, share)
+        guesses = _polished(found, np.concatenate([survivors, drawn]), spans, PULL * pitch)
+        scores = _scores(found, found.answers, guesses, spans)
         order = np.argsort(scores)[::-1][:SURVIVORS]
         survivors, found.score = guesses[order], float(scores[order[0]])
     found.seeds = survivors
 
 
-def _share(plan: Layout) -> Floats:
-    """How much each piece moves with each corner (4 x pieces)."""
-    centres = np.array([piece.centre for piece in plan.pieces], np.float32)
-    u, v = centres[:, 0] / plan.sheet.width, centres[:, 1] / plan.sheet.height
-    return np.stack([(1 - u) * (1 - v), u * (1 - v), u * v, (1 - u) * v])
+def _shifts(corners: Floats, spans: Spans) -> Floats:
+    """The pieces' shifts (n x 2 x pieces) when the lattice's corners shift (n x 2 x 4): perspective carries the rest.
+
+    The homography from the unit square to a quadrilateral is Heckbert's (Fundamentals of Texture Mapping, 1989).
+    """
+    unit = np.array([(0, 1, 1, 0), (0, 0, 1, 1)], np.float32)
+    p0, p1, p2, p3 = np.moveaxis(unit + np.clip(corners / spans.size, -CONVEX, CONVEX), 2, 0)
+    one, two, bend = p1 - p2, p3 - p2, p0 - p1 + p2 - p3
+    area = one[:, 0] * two[:, 1] - two[:, 0] * one[:, 1]
+    g = ((bend[:, 0] * two[:, 1] - two[:, 0] * bend[:, 1]) / area)[:, None]
+    h = ((one[:, 0] * bend[:, 1] - bend[:, 0] * one[:, 1]) / area)[:, None]
+    u, v = spans.within
+    across, down = p1 - p0 + g * p1, p3 - p0 + h * p3
+    placed = across[:, :, None] * u + down[:, :, None] * v + p0[:, :, None]
+    return np.asarray((placed / (g * u + h * v + 1)[:, None] - spans.within) * spans.size, np.float32)
 
 
-def _scores(found: Trial, answers: Floats, corners: Floats, share: Floats) -> npt.NDArray[np.float32]:
+def _scores(found: Trial, answers: Floats, corners: Floats, spans: Spans) -> npt.NDArray[np.float32]:
     """How well the pieces answer under each of the corner shifts (n x 2 x 4), less the cost of shifting."""
     pieces, side, _ = answers.shape
-    whole = np.rint(np.clip(corners @ share, -found.reach, found.reach)).astype(np.intp) + found.reach
+    shifts = _shifts(corners, spans)
+    whole = np.rint(np.clip(shifts, -found.reach, found.reach)).astype(np.intp) + found.reach
     flat = (np.arange(pieces) * side + whole[:, 1]) * side + whole[:, 0]
     value = answers.ravel()[flat] @ found.weights
-    return np.asarray(value - found.prior * np.square(corners / found.reach).mean(axis=(1, 2)), np.float32)
+    common = corners.mean(axis=2, keepdims=True)
+    moved = np.square(common / found.reach) + np.square((corners - common) / (spans.loose * found.reach))
+    return np.asarray(value - found.prior * moved.mean(axis=(1, 2)), np.float32)
 
 
-def _polished(found: Trial, corners: Floats, share: Floats, radius: float) -> Floats:
+def _polished(found: Trial, corners: Floats, spans: Spans, radius: float) -> Floats:
     """Each of the corner shifts drawn to the peaks that its pieces see within `radius` (least squares, kept stiff)."""
     side, near = found.answers.shape[1], max(1, round(radius))
+    share = spans.share
     pieces = np.arange(len(found.answers))[None, :, None]
     y, x = (axis.ravel() for axis in np.mgrid[-near : near + 1, -near : near + 1])
-    at = corners @ share
+    at = _shifts(corners, spans)
     whole = np.rint(np.clip(at, -found.reach, found.reach)).astype(np.intp) + found.reach
     columns = np.clip(whole[:, 0, :, None] + x, 0, side - 1)
     rows = np.clip(whole[:, 1, :, None] + y, 0, side - 1)
     seen = found.answers[pieces, rows, columns]
-    peak = seen.argmax(axis=2)
-    trust = np.maximum(np.take_along_axis(seen, peak[..., None], axis=2)[..., 0], 0.0) * found.weights
-    target = np.stack([whole[:, 0] + x[peak], whole[:, 1] + y[peak]], axis=1) - found.reach
+    peak = seen.argmax(axis=2)[..., None]
+    trust = np.maximum(np.take_along_axis(seen, peak, axis=2)[..., 0], 0.0) * found.weights
+    target = (
+        np.stack([np.take_along_axis(axis, peak, axis=2)[..., 0] for axis in (columns, rows)], axis=1) - found.reach
+    )
     left = np.einsum("np,ap,bp->nab", trust, share, share) + STIFF * np.eye(4)
     right = np.einsum("np,ncp,ap->nac", trust, target - at, share)
     return np.asarray(corners + np.linalg.solve(left, right).swapaxes(1, 2), np.float32)

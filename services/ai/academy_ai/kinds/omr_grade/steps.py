@@ -47,6 +47,8 @@ ROOM = 1.5
 NEAR = 0.15
 """Distance, in rows or columns, within which an alternative's bubbles may be off."""
 CUTS = 8
+LIKELIEST = 16
+"""Tilts from which the search by look begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def _better(best: Weighed, plan: Layout, grow: float) -> Iterator[Frame]:
         if matrix is not None:
             yield Frame(best.guess.source, best.guess.matrix @ np.asarray(matrix, np.float64), 0.0)
     again = _by_look(best, plan, grow)
-    refine(again, plan, _corner_shifts(best.fit, plan))
+    refine(again, plan, _corner_shifts(best, plan))
     yield corrected(again, plan)
 
 
@@ -120,13 +122,14 @@ def _by_look(seen: Weighed, plan: Layout, grow: float) -> Trial:
     return on_pieces(seen.guess, grow, plan, Alike(np.asarray(around, np.float32), fit.scale, fit.pad, reach, PRIOR))
 
 
-def _corner_shifts(fit: Fit, plan: Layout) -> Floats:
-    """The alternatives to a fit as shifts of the page's four corners (n x 2 x 4, pixels); first, none."""
-    sheet = plan.sheet
-    corners = np.array([(0, 0), (sheet.width, 0), (sheet.width, sheet.height), (0, sheet.height)], np.float64)
+def _corner_shifts(best: Weighed, plan: Layout) -> Floats:
+    """The likeliest tilts of a fit as shifts of the lattice's four corners (n x 2 x 4, pixels); first, none."""
+    (left, top), (right, bottom) = plan.span
+    corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float64)
     middles = (plan.boxes[:, :2] + plan.boxes[:, 2:]) / 2
     places = (corners - middles.min(axis=0)) / np.maximum(np.ptp(middles, axis=0), 1.0)
-    moves = _tilts(places, WAYS[:, None] * (plan.step * fit.scale).astype(np.float32))
+    moves = _tilts(places, WAYS[:, None] * (plan.step * best.fit.scale).astype(np.float32))
+    moves = moves[np.argsort(best.gains[:TILTS])[: -LIKELIEST - 1 : -1]]
     return np.concatenate([np.zeros_like(moves[:1]), moves]).swapaxes(1, 2)
 
 
@@ -148,8 +151,7 @@ def weigh(fit: Fit, guess: Frame, plan: Layout, room: float) -> Weighed:
     moves = np.concatenate([_tilts(places, ways), _cuts(centres, plan, ways)])
     worth = _worth(close, fit, plan, np.concatenate([centres[None], centres + moves]).astype(np.float64))
     gains = worth[1:] - worth[0]
-    possible = np.abs(WAYS * plan.step).max(axis=1) <= room
-    gains[~np.resize(possible, len(gains))] = -np.inf
+    gains[np.abs(moves).max(axis=(1, 2)) > room * fit.scale] = -np.inf
     return Weighed(fit, guess, seen, close, float(worth[0]), moves, gains)
 
 
@@ -167,7 +169,12 @@ def _sums(seen: Floats, places: npt.NDArray[np.float64]) -> npt.NDArray[np.float
 
 WAYS = np.array([(0, -1), (0, 1), (-1, 0), (1, 0)], np.float32)
 """Columns and rows by which a lattice may be off."""
-TILTS = 9 * len(WAYS)
+FARTHER = 2
+"""Rows or columns by which a side may be off."""
+SIDES = np.array(
+    [(a, b) for a in range(-FARTHER, FARTHER + 1) for b in range(-FARTHER, FARTHER + 1) if a or b], np.float32
+)
+TILTS = 4 * len(SIDES) + 4 * len(WAYS)
 """So many alternatives are tilts; the rest are cuts."""
 
 
@@ -197,13 +204,15 @@ def _extended(grid: npt.NDArray[np.float64], step: npt.NDArray[np.float64]) -> n
 
 
 def _tilts(places: npt.NDArray[np.float64], ways: Floats) -> Floats:
-    """The lattice moved by a column or row at all corners, at two neighbouring ones, or at one; smoothly between.
+    """The lattice moved by columns or rows: by some at one side and by others at the opposite one, or at one corner.
 
     `places`: where in the lattice, 0 to 1 across and down; `ways`: how far a column or row is there.
     """
-    u, v = places.T
-    shares = [np.ones_like(u), u, 1 - u, v, 1 - v, u * v, u * (1 - v), (1 - u) * v, (1 - u) * (1 - v)]
-    return np.asarray(np.stack([share[:, None] * way for share in shares for way in ways]), np.float32)
+    u, v = places.T.astype(np.float32)
+    near, far = SIDES[:, 0, None], SIDES[:, 1, None]
+    sides = [(near * (1 - along) + far * along)[:, :, None] * way for along in (u, v) for way in ways[1::2]]
+    corners = [share[:, None] * way for share in (u * v, u * (1 - v), (1 - u) * v, (1 - u) * (1 - v)) for way in ways]
+    return np.concatenate([*sides, np.stack(corners)])
 
 
 def _cuts(centres: npt.NDArray[np.float64], plan: Layout, ways: Floats) -> Floats:
