@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -80,6 +81,37 @@ def test_circled_digits_are_told_from_circled_letters(which: int) -> None:
 
 
 @fonts
+@pytest.mark.parametrize("which", range(len(exam_made.FONTS)))
+def test_a_ring_that_is_faint_in_places_is_seen(which: int) -> None:
+    sheet = Image.new("L", (500, 80), 255)
+    ImageDraw.Draw(sheet).text((20, 20), "① ② ③ ④ ⑤", font=exam_made.font(which, 32), fill=0)
+    print_of = np.array(sheet, np.int16)
+    print_of[::7] = np.maximum(print_of[::7], 255 - 45)  # every seventh row of pixels hardly took ink
+    found = circled.counted(circled.circled(print_of.astype(np.uint8), 32))
+    assert [one.digit for one in found] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("read", "counted"),
+    [
+        ([1, 2, 3, 4, None], [1, 2, 3, 4, 5]),
+        ([1, None, 3], [1, 2, 3]),
+        ([None, 2, 3], [2, 3]),  # what begins is not told
+        ([1, None, 4], [1, 4]),
+        ([1, 2, None, 1, 2], [1, 2, 3, 1, 2]),
+        ([None], []),
+        ([9, None], [9]),
+    ],
+)
+def test_an_unclear_ring_is_told_by_its_neighbours(read: list[int | None], counted: list[int]) -> None:
+    places = [(100 * (place % 3), 50 * (place // 3) + place % 3) for place in range(len(read))]
+    rings = [circled.Circled(digit, x, y, x + 30, y + 30, 0.8) for digit, (x, y) in zip(read, places, strict=True)]
+    assert [one.digit for one in circled.counted(rings[::-1])] == counted
+    doubtful = [replace(one, likeness=0.7) for one in rings]
+    assert [one.digit for one in circled.counted(doubtful)] == [digit for digit in read if digit is not None]
+
+
+@fonts
 def test_the_picture_of_signs_is_the_one_that_is_made() -> None:
     with Image.open(glyphs.PICTURE) as kept:
         away = np.abs(np.asarray(kept, np.int16) - np.asarray(glyphs.made(), np.int16))
@@ -123,9 +155,12 @@ def line_of(text: str) -> list[Word]:
         ("을지 않은 것은", "옳지않은것은"),
         ("비율은 것이다", "비율은것이다"),
         ("짐을 옮겨 놓고", "짐을옮겨놓고"),
+        ("조사한 뒤 모눔별로", "조사한뒤모둠별로"),
+        ("밤의 어돔이 내리자", "밤의어둠이내리자"),
+        ("나눔과 돔구장, 모든 것", "나눔과돔구장,모든것"),
     ],
 )
-def test_the_commonest_word_of_exams_is_put_right(read: str, mended: str) -> None:
+def test_what_the_model_never_reads_rightly_is_put_right(read: str, mended: str) -> None:
     assert "".join(word.text for word in passes.mended(line_of(read))) == mended
 
 

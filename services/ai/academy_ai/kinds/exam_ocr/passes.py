@@ -43,8 +43,12 @@ TALL = 2.2
 """Line heights from which on a line is a figure or a table, and what is written in it stands in rows."""
 SPECKS, DIRT = re.compile(r"[_|＊~`'^.,:;-]+"), 0.5
 """What dirt is read as, and with less than which confidence."""
-MISTAKEN = re.compile(r"옮(?=은|지 ?않)|(?<![가-힣])[올율을](?=은 ?것|지 ?않은)")
-"""`옳은 것`, which exams ask for all the time, and which the Korean model nearly always reads as `옮은 것`."""
+MISTAKEN = {
+    "옳": re.compile(r"옮(?=은|지 ?않)|(?<![가-힣])[올율을](?=은 ?것|지 ?않은)"),
+    "둠": re.compile(r"(?<=[모어])[눔돔]|(?<=모)[둥둔]|(?<=모 )눔"),
+}
+"""Syllables that the Korean model does not know, and what it makes of them, which is no word: it reads `옳은 것`, which
+exams ask for all the time, as `옮은 것`, `모둠` and `어둠` as `모눔` and `어돔`."""
 SPACE = 0.2
 """Line heights of blank that part words."""
 
@@ -170,7 +174,9 @@ def mended(line: list[Word]) -> list[Word]:
             text += " "
         starts.append(len(text))
         text += word.text
-    fixed = MISTAKEN.sub("옳", text)
+    fixed = text
+    for right, wrong in MISTAKEN.items():
+        fixed = wrong.sub(right, fixed)
     return [replace(word, text=fixed[start : start + len(word.text)]) for word, start in zip(line, starts, strict=True)]
 
 

@@ -57,7 +57,7 @@ def read(picture: Gray, reader: Reader) -> Read:
     em = layout.em
     if em == 0:
         return Read((), ())
-    rings = [one for one in circled.circled(picture, em) if one.digit is not None]
+    rings = circled.counted(circled.circled(picture, em))
     found = formulae(layout.ink, em)
     drawn = figures(picture, layout, found)
     scale = LINE / em
