@@ -38,6 +38,7 @@ from machine import describe
 from platform_support import Platform, Source, running
 from simulation import Measured, simulate
 
+from academy_core.video import PlanAnswer, Rung
 from academy_local import roles
 from academy_video import ladder
 
@@ -89,7 +90,8 @@ def lecture_of(seconds: int) -> Path:
     """The restless lecture, so long."""
     path = SOURCES / f"lecture-{seconds}.mp4"
     if not path.exists():
-        media.ffmpeg("-t", str(seconds), "-i", LECTURE, "-c", "copy", path, level="error")
+        endless = ("-stream_loop", "-1", "-t", str(seconds), "-i", SOURCES / "piece.mp4")
+        media.ffmpeg(*endless, "-c", "copy", path, level="error")
     return path
 
 
@@ -129,26 +131,25 @@ def cpu_of(process: psutil.Process) -> float:
     return float(sum(each.user + each.system for each in times) + times[0].children_user + times[0].children_system)
 
 
-def bare_command(source: Path, folder: Path, threads: int) -> list[str]:
-    """One ffmpeg that makes the ladder with the same encoder settings, HLS in fMP4; `threads` 0 lets ffmpeg choose."""
-    steps = ladder.LADDER
-    graph = f"[0:v]split={len(steps)}" + "".join(f"[s{at}]" for at in range(len(steps)))
+def bare_command(source: Path, rungs: Sequence[Rung], folder: Path, threads: int) -> list[str]:
+    """One ffmpeg that makes these rungs with the same encoder settings, HLS in fMP4; `threads` 0 lets ffmpeg choose."""
+    graph = f"[0:v]split={len(rungs)}" + "".join(f"[s{at}]" for at in range(len(rungs)))
     graph += "".join(
-        f";[s{at}]scale={16 * step.short_side // 9 // 2 * 2}:{step.short_side}:flags=bicubic,format=yuv420p[v{at}]"
-        for at, step in enumerate(steps)
+        f";[s{at}]scale={rung.width}:{rung.height}:flags=bicubic,format=yuv420p[v{at}]" for at, rung in enumerate(rungs)
     )
-    rungs = [
+    pictures = [
         word
-        for at, step in enumerate(steps)
+        for at, rung in enumerate(rungs)
         for word in (
-            *("-map", f"[v{at}]", f"-crf:v:{at}", str(step.crf), f"-maxrate:v:{at}", str(step.max_rate)),
-            *(f"-bufsize:v:{at}", str(step.buffer_size)),
+            *("-map", f"[v{at}]", f"-crf:v:{at}", str(rung.crf)),
+            *(f"-maxrate:v:{at}", str(round(ladder.ENCODER_SHARE * rung.max_rate))),
+            *(f"-bufsize:v:{at}", str(rung.buffer_size)),
         )
     ]
-    streams = " ".join([*(f"v:{at},agroup:a" for at in range(len(steps))), "a:0,agroup:a"])
+    streams = " ".join([*(f"v:{at},agroup:a" for at in range(len(rungs))), "a:0,agroup:a"])
     return [
         *(media.FFMPEG, "-hide_banner", "-nostdin", "-v", "error", "-y", "-threads", str(threads), "-i", str(source)),
-        *("-filter_complex", graph, *rungs, "-map", "0:a", "-c:v", "libx264", "-preset", "veryfast"),
+        *("-filter_complex", graph, *pictures, "-map", "0:a", "-c:v", "libx264", "-preset", "veryfast"),
         *("-profile:v", "high", "-g", "180", "-keyint_min", "180", "-sc_threshold", "0", "-flags:v", "+cgop"),
         *("-threads", str(threads), "-c:a", "aac", "-b:a", "128k", "-ac", "2", "-ar", "48000"),
         *("-f", "hls", "-hls_time", "6", "-hls_playlist_type", "vod", "-hls_segment_type", "fmp4"),
@@ -165,11 +166,11 @@ def measured_run(command: Sequence[str]) -> dict[str, float]:
     return {"cpu": round(cpu, 1), "wall": round(time.monotonic() - began, 1)}
 
 
-def bare(source: Path, threads: int) -> dict[str, float]:
+def bare(source: Path, rungs: Sequence[Rung], threads: int) -> dict[str, float]:
     """The bare ffmpeg's cost, poster included."""
     folder = Path(tempfile.mkdtemp(prefix="academy-bench-"))
     try:
-        made = measured_run(bare_command(source, folder, threads))
+        made = measured_run(bare_command(source, rungs, folder, threads))
         still = [*("-ss", "5", "-i", str(source), "-frames:v", "1", "-q:v", "3", str(folder / "poster.jpg"))]
         poster = measured_run([media.FFMPEG, "-v", "error", "-y", *still])
         size = sum(path.stat().st_size for path in folder.iterdir())
@@ -178,8 +179,17 @@ def bare(source: Path, threads: int) -> dict[str, float]:
     return {name: round(made[name] + poster[name], 1) for name in made} | {"bytes": size}
 
 
+def planned_rungs(started: Platform, lecture: str) -> tuple[Rung, ...]:
+    """What the plan found the lecture to need."""
+    query = "SELECT result FROM ledger_task WHERE job_id = %s AND kind = 'video.plan'"
+    made = PlanAnswer.model_validate(started.rows(query, started.job(lecture))[0][0]).plan
+    if made is None:
+        raise RuntimeError("the bench's lecture is no direct source")
+    return made.encoding.rungs
+
+
 def cost(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The platform with two workers, then the bare ffmpeg with its own choice of threads, with two and with one."""
+    """The platform with two workers, then a bare ffmpeg that makes the planned rungs: threads as it likes, two, one."""
     source = lecture_of(arguments.seconds)
     with platform(2) as started:
         workers = [psutil.Process(started.parts.pid(name)) for name in ("video-1", "video-2")]
@@ -190,6 +200,7 @@ def cost(arguments: argparse.Namespace) -> dict[str, Any]:
         finish(started, lecture)
         wall = time.monotonic() - began
         spent = {each: cpu_of(each) - before[each] for each in before}
+        rungs = planned_rungs(started, lecture)
         published = started.rows("SELECT published->>'bytes' FROM lectures_publication WHERE lecture_id = %s", lecture)
     ours = {
         "cpu_workers": round(sum(spent[each] for each in workers), 1),
@@ -197,12 +208,13 @@ def cost(arguments: argparse.Namespace) -> dict[str, Any]:
         "wall": round(wall, 1),
         "bytes": int(published[0][0]),
     }
-    theirs = {"auto": bare(source, 0), "two": bare(source, 2), "one": bare(source, 1)}
+    theirs = {name: bare(source, rungs, threads) for name, threads in (("auto", 0), ("two", 2), ("one", 1))}
     cheapest = min(each["cpu"] for each in theirs.values())
     fastest = min(each["wall"] for each in theirs.values())
     whole = ours["cpu_workers"] + ours["cpu_api_and_relay"]
     return {
         "media_seconds": arguments.seconds,
+        "rungs": [f"{rung.name} crf {rung.crf}" for rung in rungs],
         "ours": ours,
         "bare": theirs,
         "cpu_workers_over_bare": round(ours["cpu_workers"] / cheapest, 3),
