@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 SCRIPTS = Path(__file__).parent / "contenders"
-OTHERS = frozenset({"celery_worker.py", "dramatiq_worker.py", "procrastinate_ledger.py"})
+OTHERS = frozenset({"celery_worker.py", "dramatiq_worker.py", "procrastinate_ledger.py", "scene_detector.py"})
 OTHERS_PYTHON = Path(__file__).parents[2] / ".tools" / "bench" / "bin" / "python"
 
 

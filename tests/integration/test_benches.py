@@ -133,3 +133,24 @@ def test_omr() -> None:
         > 90
         > figures["fixed positions"]["made"]["rotation 5"]["right"]
     )
+
+
+def test_quality() -> None:
+    figures = bench("quality", "--seeds", "2")
+    assert figures["made"] == 2
+    for blurred in figures["sharpness"].values():
+        assert blurred["auc"] == 1
+        assert blurred["sharp_called_blurred"] == 0
+    assert figures["completeness"]["whole_called_incomplete"] == 0
+    assert figures["completeness"]["cut_called_incomplete"] == 1
+    assert 0 < figures["ms"]["alone"] < figures["ms"]["with_decoding"]
+
+
+@others
+def test_slides() -> None:
+    figures = bench("slides", "--seeds", "1", "--slides", "5")["figures"]
+    assert figures["lecture.slides"]["found"] == figures["lecture.slides"]["changes"] == 4
+    assert figures["lecture.slides"]["false"] == 0
+    for found in figures.values():
+        assert found["changes"] == 4
+        assert min(found["x_realtime_processor"], found["x_realtime_wall"]) > 0
