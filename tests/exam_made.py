@@ -55,6 +55,29 @@ SENTENCES = (
     "바다에서 불어오는 습한 바람이 산맥을 넘으면서 비를 뿌리고 건조해진다.",
     "한글은 소리를 내는 기관의 모양을 본떠 만든 과학적인 문자로 평가받는다.",
 )  # fmt: skip
+ENGLISH = (
+    "Many students believe that reading every day improves their vocabulary.",
+    "The museum was built in 1987 and attracts over two million visitors a year.",
+    "She decided to leave early because the weather forecast warned of heavy snow.",
+    "Plants use sunlight to turn water and carbon dioxide into sugar and oxygen.",
+    "Although he practiced for months, he was nervous before the first concert.",
+    "Which of the following best describes the attitude of the writer?",
+    "People who sleep well tend to remember new words for a longer time.",
+    "The price of oil rose sharply, so many companies looked for other sources.",
+    "Honesty is not always easy, but it makes friendships grow stronger.",
+    "In 2015, only 12% of the households in the village had access to the Internet.",
+    "If you want to join the science club, please write your name on the list.",
+    "The author suggests that failure is often the beginning of real learning.",
+    "Dolphins communicate with each other by means of whistles and clicks.",
+    "My grandmother used to tell us stories about the village where she grew up.",
+    "It is important to check whether the information comes from a reliable source.",
+    "The city plans to plant 3,000 trees along the river by next spring.",
+    "Modern artists do not simply copy nature; they express what they feel.",
+    "Because the bridge was closed, we had to take a different road home.",
+    "Some experts argue that robots will create more jobs than they replace.",
+    "The train to Busan leaves at half past nine and arrives before noon.",
+)
+"""As many as SENTENCES."""
 ASKS = (
     "윗글의 내용과 일치하지 않는 것은?",
     "다음 중 옳은 것을 모두 고른 것은?",
@@ -109,8 +132,15 @@ def font(which: int, size: int) -> ImageFont.FreeTypeFont:
 class _Writer:
     """Writes down a column."""
 
-    def __init__(self, draw: ImageDraw.ImageDraw, random: np.random.Generator, which: int, size: int) -> None:
-        self.draw, self.random = draw, random
+    def __init__(
+        self,
+        draw: ImageDraw.ImageDraw,
+        random: np.random.Generator,
+        which: int,
+        size: int,
+        sentences: tuple[str, ...],
+    ) -> None:
+        self.draw, self.random, self.sentences = draw, random, sentences
         self.face, self.small = font(which, size), font(which, round(size * 0.62))
         self.size, self.leading = size, round(size * 1.55)
         self.x = self.y = self.width = 0
@@ -191,7 +221,7 @@ def _choices(pen: _Writer, question: Question, way: int) -> None:
     random = pen.random
     if way == 2:
         for number, label in enumerate(CIRCLED, start=1):
-            text = SENTENCES[int(random.integers(0, len(SENTENCES)))]
+            text = pen.sentences[int(random.integers(0, len(pen.sentences)))]
             lines = pen.wrapped(f"{label} {text}", 12, 12 + pen.size * 1.3)
             boxes = [pen.line(line, 12 if place == 0 else 12 + pen.size * 1.3) for place, line in enumerate(lines)]
             question.lines += lines
@@ -223,7 +253,7 @@ def _stem(pen: _Writer, question: Question) -> None:
     indent = pen.face.getlength(lead) if random.random() < 0.6 else 0.0
     body = ASKS[int(random.integers(0, len(ASKS)))]
     if random.random() < 0.7:
-        body = f"{SENTENCES[int(random.integers(0, len(SENTENCES)))]} {body}"
+        body = f"{pen.sentences[int(random.integers(0, len(pen.sentences)))]} {body}"
     lines = pen.wrapped(lead + body, 0, indent)
     for place, line in enumerate(lines):
         pen.line(line, indent if place else 0)
@@ -266,7 +296,8 @@ def _passage(pen: _Writer, first: int, last: int) -> Passage:
         pen.line(line)
     pen.y += 10
     frame = pen.y
-    text = " ".join(SENTENCES[int(i)] for i in random.choice(len(SENTENCES), int(random.integers(3, 6)), replace=False))
+    chosen = random.choice(len(pen.sentences), int(random.integers(3, 6)), replace=False)
+    text = " ".join(pen.sentences[int(i)] for i in chosen)
     whole, pen.x, pen.width, pen.y = (pen.x, pen.width), pen.x + 16, pen.width - 32, pen.y + 12
     inside = pen.wrapped(text, 0, 0)
     for line in inside:
@@ -279,14 +310,14 @@ def _passage(pen: _Writer, first: int, last: int) -> Passage:
     return Passage(first, last, box, lines + inside)
 
 
-def page(seed: int, *, columns: int | None = None, first: int = 1) -> Page:
-    """A page of as many questions as fit, numbered from `first`."""
+def page(seed: int, *, columns: int | None = None, first: int = 1, sentences: tuple[str, ...] = SENTENCES) -> Page:
+    """A page of as many questions as fit, numbered from `first`; what is asked is in Korean, whatever the sentences."""
     random = np.random.default_rng(seed)
     columns = columns or int(random.integers(1, 3))
     sheet = Image.new("L", (WIDTH, HEIGHT), 255)
     draw = ImageDraw.Draw(sheet)
     which = int(random.integers(0, len(FONTS)))
-    pen = _Writer(draw, random, which, int(random.integers(28, 33)))
+    pen = _Writer(draw, random, which, int(random.integers(28, 33)), sentences)
     title = font(which, 48)
     draw.text(
         (WIDTH / 2 - title.getlength("2학기 기말고사 문제지") / 2, 90), "2학기 기말고사 문제지", font=title, fill=0

@@ -1,10 +1,12 @@
 """How well and how fast exams are cut (`exam.segment`) and read (`exam.ocr`), on made pages: seeded, JSON out.
 
-python tests/bench/exam.py [--what segment ocr] [--ways clean scan photo] [--seeds 10] [--first 1000] [--errors]
+python tests/bench/exam.py [--what segment ocr] [--ways clean scan photo] [--seeds 10] [--first 1000]
+                           [--english] [--errors]
 
 What decides was chosen on seeds 1 to 8; those from 1000 on are held out. `ocr` reads the questions that are cut out of
 the page, as the platform does, but for those with a figure or table, whose words are not known; `--errors` shows each
-difference. Hangul: Levenshtein distance over the syllables alone; all: over every sign but spaces and formulae.
+difference, `--english` makes pages of an English exam (sentences in English, asked in Korean). Hangul: Levenshtein
+distance over the syllables alone; latin: over A to Z; all: over every sign but spaces and formulae.
 
 Needs Debian's fonts-nanum and fonts-noto-cjk. Two of the five fonts of the pages
 (NanumBarunGothic, the regular faces of Noto) are not among those that digits are compared with.
@@ -126,6 +128,7 @@ def ocr(made: exam_made.Page, picture: exam_made.Picture, *, errors: bool) -> Co
 _FORMULA = re.compile(r"⟦\d+⟧ ?")
 _SIGNS = {
     "hangul": re.compile("[가-힣]"),
+    "latin": re.compile("[A-Za-z]"),
     "all": re.compile(r"\S"),
     "spaced": re.compile("."),
     "circled": re.compile("[①-⑤]"),
@@ -144,6 +147,7 @@ def _ocr_summary(seen: Counter[str]) -> dict[str, float]:
         "pages": seen["pages"],
         "questions": seen["questions"],
         "hangul": seen["hangul"],
+        "latin": seen["latin"],
         **rates,
         "ms_a_question": round(seen["milliseconds"] / max(1, seen["questions"])),
     }
@@ -168,11 +172,11 @@ def _summary(seen: Counter[str]) -> dict[str, float]:
 Measured = Callable[[exam_made.Page, exam_made.Picture], Counter[str]]
 
 
-def bench(seeds: range, ways: Sequence[str], measured: Measured) -> dict[str, Counter[str]]:
+def bench(seeds: range, ways: Sequence[str], sentences: tuple[str, ...], measured: Measured) -> dict[str, Counter[str]]:
     """Way -> counts over all seeds."""
     tallies: dict[str, Counter[str]] = {name: Counter() for name in ways}
     for seed in seeds:
-        made = exam_made.page(seed)
+        made = exam_made.page(seed, sentences=sentences)
         for name in ways:
             random = np.random.default_rng([seed, len(name)])
             tallies[name] += measured(made, exam_made.DEGRADATIONS[name](made.picture, random))
@@ -188,16 +192,18 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=10, help="pages a way (default: %(default)s)")
     parser.add_argument("--first", type=int, default=1000, help="the first page's seed (default: %(default)s)")
+    parser.add_argument("--english", action="store_true", help="pages of an English exam")
     parser.add_argument("--errors", action="store_true", help="show what exam.ocr read otherwise, on stderr")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     cv2.setNumThreads(1)
     seeds = range(given.first, given.first + given.seeds)
+    measure = functools.partial(bench, seeds, given.ways, exam_made.ENGLISH if given.english else exam_made.SENTENCES)
     result: dict[str, Any] = {"machine": describe(), "seeds": [seeds.start, seeds.stop - 1]}
     if "segment" in given.what:
-        result["exam.segment"] = {name: _summary(seen) for name, seen in bench(seeds, given.ways, segment).items()}
+        result["exam.segment"] = {name: _summary(seen) for name, seen in measure(segment).items()}
     if "ocr" in given.what:
-        seen = bench(seeds, given.ways, functools.partial(ocr, errors=given.errors))
+        seen = measure(functools.partial(ocr, errors=given.errors))
         result["exam.ocr"] = {name: _ocr_summary(counts) for name, counts in seen.items()}
     text = json.dumps(result, indent=2)
     if given.out is not None:

@@ -26,6 +26,12 @@ def hangul(text: str) -> str:
 
 
 @reads
+def test_sentences_in_english_are_read_line_by_line(tmp_path: Path) -> None:
+    lines = ["7. 다음 글의 내용과 일치하는 것은?", *exam_made.ENGLISH[:3], "정답을 고르시오."]
+    assert read_one(Image.fromarray(picture(lines, size=26)), tmp_path).text.split("\n") == lines
+
+
+@reads
 def test_a_question_is_read_with_its_choices(tmp_path: Path) -> None:
     lines = [
         "1. 다음 설명에 해당하는 것으로 가장 적절한 것은?",

@@ -7,6 +7,7 @@ The Korean model alone makes syllables of letters, sure of itself; the English o
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 
 import cv2
 import numpy as np
@@ -23,6 +24,10 @@ NUMBER = re.compile(r"[0-9]+([.,][0-9]+)*[.,]?")
 UNITS = re.compile(r"[0-9.,]*(km|cm|mm|kg|mg|m[lL]|dL|Hz|kW|pH)[.,]?")
 LITTLE = re.compile(r"(is|in|it|of|to|at|an|am|as|be|by|do|he|we|me|my|no|on|or|so|up|us|if|go)[.,]?")
 """Short words that exams have; others of two letters are likelier a syllable. The second kind always stand alone."""
+MOSTLY = 0.4
+"""Share of a line's ink that is in English words from which on it is read in English."""
+SURE_OF_LINE, LEAST_IN_LINE = 0.8, 0.3
+"""Confidence of a line that is English, on the mean and of its least certain word."""
 BESIDE = 6
 """Pixels to both sides of a word that stands alone that have no ink."""
 SURE, SURE_OF_UNIT, SURE_OF_SHORT, SURE_OF_NUMBER = 0.6, 0.8, 0.93, 0.93
@@ -65,17 +70,21 @@ class Tesseract:
     def lines(self, picture: Gray) -> Lines:
         """See text.Reader."""
         seen = columns.layout(picture, single=True)
-        english = _english(picture, latin.runs(seen))
+        lines = [line for column in seen.columns for line in column.lines]
+        flat = [line for line in lines if line.y1 - line.y0 <= TALL * seen.em]
+        words = _english(picture, latin.runs(seen))
+        whole = _sentences(picture, flat, words)
+        english = [word for word in words if not any(_within(word, line) for line, _ in whole)]
         rest = picture.copy()
         for word in english:
             rest[word.y : word.y + word.height, word.x : word.x + word.width] = 255
-        lines = [line for column in seen.columns for line in column.lines]
-        flat = [line for line in lines if line.y1 - line.y0 <= TALL * seen.em]
-        korean = [mended(line) for line in _korean(rest, list(map(_around, flat)), seen.em)]
+        mixed = [_around(line) for line in flat if all(line is not other for other, _ in whole)]
+        korean = [mended(line) for line in _korean(rest, mixed, seen.em)]
         tall = [line for line in lines if line not in flat]
         for block in _read(rest, list(map(_around, tall)), "kor", tesseract.BLOCK):
             korean += rows(block)
-        return _with([line for line in map(_swept, korean) if line], english)
+        found = [line for line in map(_swept, korean) if line] + [line for _, line in whole]
+        return _with(found, english)
 
 
 def _korean(picture: Gray, boxes: Sequence[Box], em: float) -> Lines:
@@ -121,6 +130,40 @@ def _english(picture: Gray, runs: Sequence[Run]) -> list[Word]:
     found = [_joined(box, words) for box, words in zip(boxes, _read(picture, boxes, "eng", scale=SCALE), strict=True)]
     chosen = map(_surer, found[: len(runs)], found[len(runs) :])
     return [word for word in chosen if word is not None and (not LITTLE.fullmatch(word.text) or _alone(picture, word))]
+
+
+def _sentences(picture: Gray, lines: Sequence[Line], words: Sequence[Word]) -> list[tuple[Line, list[Word]]]:
+    """Lines that these words mostly are, as the English pass reads them whole: short words need their line.
+
+    A line that goes on in Korean is left out: what the English pass makes of syllables is nothing to be sure of.
+    """
+    likely = [line for line in lines if _share(line, words) >= MOSTLY]
+    read = _read(picture, list(map(_around, likely)), "eng", scale=SCALE)
+    return [
+        (line, sorted(found, key=lambda word: word.x))
+        for line, found in zip(likely, read, strict=True)
+        if found and all(word.text.isascii() for word in found) and _sure(found)
+    ]
+
+
+def _sure(found: Sequence[Word]) -> bool:
+    sure = [word.confidence for word in found]
+    return fmean(sure) >= SURE_OF_LINE and min(sure) >= LEAST_IN_LINE
+
+
+def _share(line: Line, words: Sequence[Word]) -> float:
+    """Of a line's ink, by width: what stands in these words."""
+    here = [word for word in words if _within(word, line)]
+    inside = [
+        piece.width
+        for piece in line.pieces
+        if any(word.x <= (piece.x0 + piece.x1) / 2 <= word.x + word.width for word in here)
+    ]
+    return sum(inside) / max(1, sum(piece.width for piece in line.pieces))
+
+
+def _within(word: Word, line: Line) -> bool:
+    return line.y0 <= word.y + word.height / 2 <= line.y1
 
 
 def _alone(picture: Gray, word: Word) -> bool:
