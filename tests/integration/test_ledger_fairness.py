@@ -11,11 +11,12 @@ from uuid import UUID, uuid4
 
 import ledger_support as support
 import pytest
-from ledger_support import BULK, HOOKS, SHORT, Lease, claim, new
+from ledger_support import BULK, HOOKS, LITE, SHORT, Lease, claim, new
 
 from academy_api.ledger import sql
-from academy_core.kinds import Queue
-from academy_core.ledger import NewTask, NextClaim
+from academy_api.ledger.leases import PostgresLedger
+from academy_core.kinds import Queue, WorkerClass
+from academy_core.ledger import Accepts, ClaimRequest, NewTask, NextClaim
 
 pytestmark = pytest.mark.django_db
 
@@ -185,3 +186,26 @@ def test_every_waiting_academy_gets_its_turn() -> None:
             support.submit(new(BULK), academy)
     first = [support.must_claim().task.academy for _ in range(20)]
     assert set(first) == set(academies)
+
+
+def test_a_sheet_is_graded_soon_beside_a_batch_of_four_hundred() -> None:
+    """A batch is as many jobs as sheets (ADR 0091), all in the lite queue; the other academy came last."""
+    many, one = uuid4(), uuid4()
+    ledger = PostgresLedger(WorkerClass.AI_CPU)
+    for number in range(400):
+        support.submit(NewTask.of(LITE, support.Number(n=number)), many)
+    taken = [lite(ledger) for _ in range(5)]
+    support.submit(NewTask.of(LITE, support.Number()), one)
+    taken += [lite(ledger) for _ in range(sql.HEAD_START + 1)]
+    assert taken[:5] == [many] * 5
+    assert one in taken[5:]
+
+
+def lite(ledger: PostgresLedger) -> UUID:
+    """Academy of the next task of the lite queue."""
+    accepts = Accepts(kinds={LITE.name: (1,)})
+    answer = ledger.claim(
+        ClaimRequest(queue=Queue.AI_LITE, accepts=accepts, worker="test", secret=support.secret(), message=None)
+    )
+    assert answer.task is not None, "nothing was ready"
+    return answer.task.academy

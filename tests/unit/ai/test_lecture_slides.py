@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from academy_ai.kinds.lecture_slides.changes import HEIGHT, RATE, WIDTH, Frame, changes
-from academy_ai.kinds.lecture_slides.run import run, track
+from academy_ai.kinds.lecture_slides.run import frames, run, track
 from academy_ai.kinds.lecture_slides.spec import Chapter, LectureSlidesInput
 from academy_core.errors import Permanent
 
@@ -52,10 +52,23 @@ def test_a_film_of_slides_becomes_chapters_and_thumbnails(tmp_path: Path) -> Non
     assert all((out / chapter.thumbnail).stat().st_size > 1000 for chapter in result.chapters)
 
 
-def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["text", "nothing", "half", "script", "playlist", "playlist on the web"])
+def test_what_is_no_video_is_refused_and_opens_no_other_file(what: str, tmp_path: Path) -> None:
     if shutil.which("ffmpeg") is None:
         pytest.skip("ffmpeg is not installed")
-    (tmp_path / "a.mp4").write_text("no video")
+    other = tmp_path / "other.mp4"
+    lecture_made.film(lecture_made.lecture(5, slides=2, shortest=3, longest=4), other)
+    whole = other.read_bytes()
+    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}other.mp4\n#EXT-X-ENDLIST\n"
+    (tmp_path / "a.mp4").write_bytes({
+        "text": b"no video",
+        "nothing": b"",
+        "half": whole[: len(whole) // 2],
+        "script": b"ffconcat version 1.0\nfile other.mp4\n",
+        "playlist": playlist.format("").encode(),
+        "playlist on the web": playlist.format("http://127.0.0.1:9/").encode(),
+    }[what])  # fmt: skip
+    assert list(frames(tmp_path / "a.mp4")) == []
     with pytest.raises(Permanent) as refused:
         run(LectureSlidesInput(video="a.mp4"), {"a.mp4": tmp_path / "a.mp4"}, tmp_path, lambda _: None)
     assert refused.value.reason.code == "video-unreadable"

@@ -16,6 +16,8 @@ THUMBNAIL_WIDTH = 320
 SETTLED = 2.0
 """Seconds into a slide at which its picture is taken: a fade is over by then."""
 SECONDS_A_PICTURE = 60
+FORMATS = "mov,matroska,webm,avi,flv,mpegts,mpeg"
+"""What the file may be: never a script or playlist that names other files."""
 
 UNREADABLE = Reason(
     "video-unreadable",
@@ -63,7 +65,8 @@ def _ffmpeg() -> list[str]:
     program = shutil.which("ffmpeg")
     if program is None:
         raise FileNotFoundError("ffmpeg is not installed")
-    return [program, "-v", "error", "-nostdin", "-protocol_whitelist", "file,pipe", "-skip_loop_filter", "all"]
+    limits = ["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS]
+    return [program, "-v", "error", "-nostdin", *limits, "-skip_loop_filter", "all"]
 
 
 def frames(video: Path) -> Iterator[Frame]:
