@@ -328,7 +328,7 @@ def chunk_frames(
         else:
             size = min(ramp[-1], max(least, left // 2 // gop * gop))
             size = _near_key(total - left, size, gop, rate, keys) if keys and size > least else size
-            size = left if left - size <= least // 2 else size
+            size = left if (left - size) // gop * gop <= least // 2 else size
         chunks.append(min(size, left))
         left -= chunks[-1]
     return tuple(chunks)
