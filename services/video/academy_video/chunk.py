@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from academy_core.errors import Permanent, Retryable
 from academy_core.tasks import TaskContext
 from academy_core.video import ChunkInput, ChunkResult, Encoding, Quality, Rendition, Segment, Tiles
-from academy_video import boxes, cut, ffmpeg, keyframes, ladder, plan, process, reader
+from academy_video import boxes, cut, ffmpeg, ladder, plan, process, reader
 from academy_video.tools import CACHE_CONTROL, Tools
 
 _SSIM = re.compile(r"^n:\d+ Y:([0-9.]+) ", re.MULTILINE)
@@ -45,8 +45,7 @@ def margins(encoding: Encoding) -> tuple[float | None, ...]:
 
 def make(tools: Tools, context: TaskContext[ChunkInput]) -> ChunkResult:
     """Make and upload the chunk. Raises Cancelled, Retryable, Permanent, or what the store raises."""
-    chunk, view = context.input, _view(tools, context)
-    keyframes.fetch_index(view.fetch, view.size)  # a hundred requests of ffmpeg's less, of a long lecture
+    chunk = context.input
     for margin in margins(chunk.encoding):
         try:
             renditions, tiles = _attempt(tools, context, margin)
