@@ -38,7 +38,6 @@ class TorchEngine:
     """See Engine."""
 
     def __init__(self, model: Model) -> None:
-        torch.set_num_threads(processors())
         self._model = model
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._type = torch.float16 if self._device.type == "cuda" else _processor_type()
@@ -72,6 +71,7 @@ class TorchEngine:
             seen = self._begin(self._encode(windows))
             prompt = torch.tensor([self._model.prompt(language, task)] * len(windows), device=self._device)
             logits = self._step(prompt, seen)
+            torch.set_num_threads(1)  # decoding's steps are small: threads would mostly wait for one another
             no_speech = torch.softmax(logits[:, 0], -1)[:, self._model.no_speech].tolist()
             tokens, chances = self._decode(logits[:, -1], seen, no_repeat=no_repeat)
             attention = torch.stack(seen.aligned, dim=2).float().cpu().numpy()
@@ -117,6 +117,7 @@ class TorchEngine:
 
     def _encode(self, windows: Array) -> Tensor:
         """Batch x frames x width."""
+        torch.set_num_threads(processors())
         x = torch.from_numpy(windows).to(self._device, self._type)
         x = functional.gelu(functional.conv1d(x, *self._pair("encoder/conv1"), padding=1))
         x = functional.gelu(functional.conv1d(x, *self._pair("encoder/conv2"), stride=2, padding=1)).transpose(1, 2)
