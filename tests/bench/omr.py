@@ -1,10 +1,11 @@
 """How well and how fast `omr.grade` reads under degradation: seeded, made and real sheets, JSON out.
 
-python tests/bench/omr.py [--seeds 3] [--ways clean blur …] [--out omr.json]
+python tests/bench/omr.py [--seeds 3] [--ways clean blur …] [--draw 1] [--out omr.json]
 
 Made sheets are held to their known marks, real ones (if the reference data is there) to what a person reads on them.
 Beside it on the same pictures: bubbles at fixed positions, our own version of the method that OMRChecker publishes
-(`contenders/fixed_template.py`). `published` is OMRChecker's published share of fields on the same real sheets.
+(`contenders/fixed_template.py`). `--draw`: what is drawn at random (angles, corners, light, noise) comes out otherwise.
+`published` is OMRChecker's published share of fields on the same real sheets.
 """
 
 import argparse
@@ -110,13 +111,15 @@ def counted(read: Callable[[], dict[str, str]], truth: dict[str, str]) -> Tally:
     return Tally(len(truth), sum(got[column] == value for column, value in truth.items()), unsure, 1, spent)
 
 
-def bench(seeds: int, ways: Iterable[str]) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+def bench(seeds: int, ways: Iterable[str], draw: int) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     """Reader -> group -> degradation -> summary."""
     tallies: dict[str, dict[str, dict[str, Tally]]] = {}
     for group, name, exam, picture, truth in sheets(seeds):
         for way in ways:
             worse = grey(
-                omr_made.DEGRADATIONS[way](picture, np.random.default_rng(zlib.crc32(f"{name} {way}".encode())))
+                omr_made.DEGRADATIONS[way](
+                    picture, np.random.default_rng(zlib.crc32(f"{name} {way}{draw or ''}".encode()))
+                )
             )
             for reader, read in (
                 ("omr.grade", partial(answers, exam, worse)),
@@ -135,10 +138,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--ways", nargs="+", choices=omr_made.DEGRADATIONS, default=list(omr_made.DEGRADATIONS))
+    parser.add_argument("--draw", type=int, default=0)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     cv2.setNumThreads(1)
-    result = {"machine": describe(), **bench(given.seeds, given.ways), "published": {"OMRChecker": PUBLISHED}}
+    result = {
+        "machine": describe(),
+        **bench(given.seeds, given.ways, given.draw),
+        "published": {"OMRChecker": PUBLISHED},
+    }
     text = json.dumps(result, indent=2)
     if given.out is not None:
         given.out.write_text(text, "utf-8")

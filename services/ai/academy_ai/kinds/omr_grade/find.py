@@ -18,7 +18,7 @@ from academy_ai.kinds.omr_grade.page import Frame
 from academy_ai.paper import Gray
 from academy_core.errors import Permanent, Reason
 
-PAPER_SLACK = 0.025
+PAPER_SLACK = 0.045
 MARKER_SLACK = 0.02
 WHOLE_SLACK = 0.075
 GOOD = 0.18
