@@ -44,6 +44,14 @@ def test_every_pod_is_restricted(release: Release) -> None:
         assert not any("hostPort" in port for port in container.get("ports", ())), name
 
 
+def test_a_pod_that_is_told_to_stop_while_it_starts_stops(release: Release) -> None:
+    """SIGTERM without a handler ends any process but PID 1; test_scaling.py has such pods go within seconds."""
+    backends = {"academy-dev-postgres", "academy-dev-emulator", "academy-dev-store"}
+    for name, pod in release.pods():
+        if name not in backends:
+            assert pod["spec"]["shareProcessNamespace"] is True, name
+
+
 def test_only_who_asks_the_apiserver_has_a_token(release: Release) -> None:
     for name, pod in release.pods():
         assert pod["spec"]["automountServiceAccountToken"] is (name in TOKENS), name

@@ -19,6 +19,9 @@ capabilities:
 serviceAccountName: {{ include "academy.name" . }}
 automountServiceAccountToken: {{ .token | default false }}
 enableServiceLinks: false
+# A process that is PID 1 ignores SIGTERM until it has a handler: told to stop while it starts, it would work on until it
+# is killed, and take what it was doing along.
+shareProcessNamespace: true
 priorityClassName: {{ include "academy.clusterName" (dict "root" .root "component" .priority) }}
 securityContext:
   {{- include "academy.podSecurity" . | nindent 2 }}
