@@ -2,6 +2,8 @@
 
     uv run --extra dev --extra gpu --group bench-speech python tests/bench/speech.py [--minutes 4] [--out speech.json]
 
+Without that group ours alone are measured, without torch the other engine alone.
+
 The sound: a lesson of the reference speech (if it is there) and made sentences (espeak-ng, seeded) with pauses, and the
 reference speech alone. All read the same weights in one run, a few rounds of the lesson, one after the other in each
 round, so that whatever else runs meets all alike. JSON: word error against the known text, without case and signs;
@@ -10,6 +12,7 @@ each of our engines is than each of the others (`ours_over`, above 1: faster), b
 """
 
 import argparse
+import importlib.util
 import json
 import random
 import re
@@ -27,7 +30,6 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import speech_made  # the bench runs as a script; tests/ is no package
-from contenders import whispers
 from machine import describe
 
 from academy_ai.__main__ import follow
@@ -102,14 +104,23 @@ def ours(options: dict[str, str]) -> Read:
 
 
 def contenders(model: Path, options: dict[str, str]) -> dict[str, Read]:
-    """All that read, loaded."""
+    """All that read and are installed, loaded."""
+    readers = {OURS[0]: ours(options | {"TRANSCRIBE_ENGINE": "ctranslate2"})}
+    if importlib.util.find_spec("torch") is not None:
+        readers[OURS[1]] = ours(options | {"TRANSCRIBE_ENGINE": "torch"})
+    if importlib.util.find_spec("whisper") is not None:
+        readers |= others(model)
+    return readers
+
+
+def others(model: Path) -> dict[str, Read]:
+    """What ours are compared with."""
+    from contenders import whispers  # noqa: PLC0415 - needs the group bench-speech
 
     def decoded(reader: whispers.Reader) -> Read:
         return lambda source: reader(_samples(source))
 
     return {
-        OURS[0]: ours(options | {"TRANSCRIBE_ENGINE": "ctranslate2"}),
-        OURS[1]: ours(options | {"TRANSCRIBE_ENGINE": "torch"}),
         "faster-whisper int8 batch 4": decoded(whispers.faster(model, batch=4)),
         "transformers bf16 batch 4": decoded(whispers.hugging_face(model, batch=4)),
         "openai-whisper": decoded(whispers.openai_whisper(model)),
@@ -184,6 +195,7 @@ def main() -> None:
                 if other not in OURS
             }
             for name in OURS
+            if name in seen
         },
     }
     text = json.dumps(report, indent=2)

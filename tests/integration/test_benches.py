@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from speech_made import needs_voice
 from tesseract_support import reads as exam_pages
 
 TESTS = Path(__file__).parents[1]
@@ -120,6 +121,16 @@ def test_exam() -> None:
     figures = bench("exam", "--seeds", "1", "--first", "5", "--ways", "scan")
     assert figures["exam.segment"]["scan"]["numbers_right_%"] == 100
     assert figures["exam.ocr"]["scan"]["hangul_error"] < 0.02
+
+
+@needs_voice
+def test_speech() -> None:
+    """Ours alone; clear words of a made voice are read alike by both engines on any machine."""
+    results = bench("speech", "--minutes", "0.3", "--rounds", "1")["results"]
+    assert "academy ctranslate2 int8" in results
+    for figures in results.values():
+        assert figures["word_error_lesson"] < 0.3
+        assert figures["x_realtime"] > 0
 
 
 def test_omr() -> None:
