@@ -3,10 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster import images
+
 
 @dataclass(frozen=True)
 class Given:
-    """It is neither started nor stopped here, and its KEDA and metrics-server are its own."""
+    """It is neither started nor stopped here, and its KEDA and metrics-server are its own.
+
+    This machine has to reach the addresses of its Services, by a route through one of its nodes for instance.
+    """
 
     kubeconfig: Path
     bare: bool = False
@@ -16,7 +21,7 @@ class Given:
 
     def load(self, archive: Path) -> None:
         """Its nodes pull from a registry."""
-        raise NotImplementedError(f"push {archive.name} to a registry of the cluster and set the charts' image values")
+        images.push(archive)
 
     def down(self) -> None:
         """It goes on."""

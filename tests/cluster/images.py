@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ from cluster.binaries import Unavailable
 ROOT = Path(__file__).parents[2]
 SUITE = "trixie"
 BASE = "localhost/debian:trixie-slim"
-REGISTRY = "localhost"
+REGISTRY = os.environ.get("E2E_REGISTRY", "localhost")
+"""Where nodes find the images: on themselves, or where a cluster of one's own pulls from (`given`)."""
 SECONDS = 1800
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 """Mounted at build time only: a user's private CA reaches the package indexes and no layer."""
@@ -136,6 +138,13 @@ def archive(name: str) -> Path:
             buildah("push", "--quiet", wanted, f"docker-archive:{made}:{wanted}")
             made.rename(path)
     return path
+
+
+def push(archive: Path) -> None:
+    """Push an archive's image to the registry in its name, as whom `buildah login` signed in there."""
+    with tarfile.open(archive) as packed, packed.extractfile("manifest.json") as manifest:  # type: ignore[union-attr]
+        ((name,),) = [entry["RepoTags"] for entry in json.load(manifest)]
+    buildah("push", "--quiet", name, f"docker://{name}")
 
 
 def exists(image: str) -> bool:

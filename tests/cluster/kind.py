@@ -11,6 +11,7 @@ import yaml
 from cluster import cache
 
 NAME = "academy-e2e"
+SERVICE_CIDR = "10.96.0.0/16"
 UP_SECONDS = 900
 QUICK_SECONDS = 60
 
@@ -35,6 +36,7 @@ def configuration() -> str:
         {
             "kind": "Cluster",
             "apiVersion": "kind.x-k8s.io/v1alpha4",
+            "networking": {"serviceSubnet": SERVICE_CIDR},
             "kubeadmConfigPatches": [yaml.safe_dump(patch)],
             "nodes": [{"role": "control-plane"}, {"role": "worker"}, {"role": "worker"}],
         }
@@ -57,6 +59,11 @@ class Kind:
         self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
         create = ["create", "cluster", "--name", NAME, "--kubeconfig", str(self.kubeconfig), "--config", "-"]
         subprocess.run(["kind", *create], input=configuration(), text=True, check=True, timeout=UP_SECONDS)
+        # Tests speak to Services; a node passes that on. The route ends with the node's network.
+        node = ["inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", f"{NAME}-control-plane"]
+        told = subprocess.run(["docker", *node], capture_output=True, text=True, check=True, timeout=QUICK_SECONDS)
+        route = ["route", "replace", SERVICE_CIDR, "via", told.stdout.strip()]
+        subprocess.run(["ip", *route], check=True, timeout=QUICK_SECONDS)
 
     def load(self, archive: Path) -> None:
         """Into every node."""
@@ -64,6 +71,7 @@ class Kind:
         subprocess.run(["kind", *load], check=True, timeout=UP_SECONDS)
 
     def down(self) -> None:
-        """Delete it, when there is one."""
+        """Delete it, when there is one, and the way to it."""
+        subprocess.run(["ip", "route", "flush", SERVICE_CIDR], check=True, timeout=QUICK_SECONDS)
         delete = ["delete", "cluster", "--name", NAME, "--kubeconfig", str(self.kubeconfig)]
         subprocess.run(["kind", *delete], check=True, timeout=UP_SECONDS)
