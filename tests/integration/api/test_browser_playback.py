@@ -46,7 +46,8 @@ class Studio:
         self._handlers = {
             each.kind.name: each for each in tasks.handlers(media.Worker(bucket, folder, RULES).tools, RULES, 5)
         }
-        self._writer = publishing.PlaylistWriter(bucket)
+        self._now = 0.0
+        self._writer = publishing.PlaylistWriter(bucket, lambda: self._now)
 
     def work(self, count: int = 1) -> list[str]:
         """Do the next tasks; their kinds."""
@@ -60,9 +61,11 @@ class Studio:
         return task.kind
 
     def list_chunks(self) -> Publication:
-        """Let the relay list what has come, a second after its last turn."""
-        Publication.objects.exclude(playlists_at=None).update(playlists_at=timezone.now() - timedelta(seconds=1))
-        self._writer.run()
+        """Let the relay list what has come, the last chunks too: so long after its last turn."""
+        for _ in range(2):
+            Publication.objects.exclude(playlists_at=None).update(playlists_at=timezone.now() - timedelta(seconds=1))
+            self._writer.run()
+            self._now += publishing.LAST_CHUNKS_WAIT_SECONDS
         return Publication.objects.get()
 
 
