@@ -41,9 +41,12 @@ def fetch() -> Path:
                 f"-DoutputDirectory={LIBRARY}",
             ]
             try:
-                subprocess.run(command, check=True, timeout=FETCH_SECONDS, stdin=subprocess.DEVNULL)
+                # Its output is kept from ours: a benchmark prints JSON and nothing else.
+                subprocess.run(
+                    command, check=True, timeout=FETCH_SECONDS, stdin=subprocess.DEVNULL, capture_output=True, text=True
+                )
             except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-                raise Unavailable(f"Maven could not fetch ElasticMQ: {error}") from error
+                raise Unavailable(f"Maven could not fetch ElasticMQ: {error}\n{error.stdout}") from error
             (LIBRARY / "done").touch()
     return LIBRARY
 
