@@ -5,10 +5,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+import psutil
 from mypy_boto3_s3 import S3Client
 from mypy_boto3_sqs import SQSClient
 
 from academy_local.servers import s3 as s3_server
+
+
+def ended(pid: int) -> bool:
+    """Whether the process has ended, waited for or not."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def wait_until(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support import wait_until
+from support import ended, wait_until
 
 from academy_local import environment, home, processes, roles, strays, supervisor
 
@@ -73,7 +73,7 @@ def phase(place: home.Home) -> str:
 
 
 def gone(pid: int) -> Callable[[], bool]:
-    return lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return lambda: ended(pid)
 
 
 def test_a_killed_process_is_started_again_without_its_orphans(place: home.Home) -> None:
