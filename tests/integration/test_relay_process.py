@@ -80,7 +80,8 @@ def test_a_standby_takes_over_what_a_killed_relay_left(sqs: SqsHandle, queue: st
     first.send_signal(signal.SIGKILL)
     first.wait(timeout=20)
     support.submit()
-    wait_until(lambda: depth(sqs, queue) == 2, 60, "the standby did not take over")
+    # Killed between a bell and its row's end, the first one leaves a row that rings again: once more does no harm.
+    wait_until(lambda: depth(sqs, queue) >= 2, 60, "the standby did not take over")
     wait_until(lambda: active() not in ([], [locked_by]), 20, "the lock is still the dead relay's")
     wait_until(lambda: support.outbox() == [], 20, "a sent row is still there")
     standby.send_signal(signal.SIGTERM)
