@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -129,12 +130,18 @@ def playing(player: Player, profile: Path, query: str) -> Iterator[None]:
     thread.start()
     page = f"http://127.0.0.1:{server.server_address[1]}/player.html?{query}"
     try:
-        with (profile / "chromium.log").open("wb") as log:
-            browser = subprocess.Popen(_command(profile, page), stdout=log, stderr=log, start_new_session=True)
-        try:
-            yield
-        finally:
-            _end(browser)
+        with (
+            (profile / "chromium.log").open("wb") as log,
+            # It keeps a socket where temporary files are, and is killed before it would remove it.
+            tempfile.TemporaryDirectory(prefix="browser-") as temporary,
+        ):
+            environment = {**os.environ, "TMPDIR": temporary}
+            command = _command(profile, page)
+            browser = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=environment)
+            try:
+                yield
+            finally:
+                _end(browser)
     finally:
         server.shutdown()
         server.server_close()
