@@ -27,7 +27,9 @@ def version_of(folder: Path) -> tuple[int, ...]:
 
 
 def check_out(commit: str, tree: Path) -> None:
-    """The tree of that commit."""
+    """The tree of that commit, which a shallow clone fetches first."""
+    if subprocess.run(["git", "cat-file", "-e", commit], cwd=ROOT, stderr=subprocess.DEVNULL, check=False).returncode:
+        subprocess.run(["git", "fetch", "--quiet", "--unshallow"], cwd=ROOT, check=True)
     archive = subprocess.run(["git", "archive", commit], cwd=ROOT, stdout=subprocess.PIPE, check=True)
     subprocess.run(["tar", "-x"], cwd=tree, input=archive.stdout, check=True)
 
