@@ -8,10 +8,9 @@ import subprocess
 from pathlib import Path
 
 import yaml
-from cluster import cache
+from cluster import cache, layout
 
 NAME = "academy-e2e"
-SERVICE_CIDR = "10.96.0.0/16"
 UP_SECONDS = 900
 QUICK_SECONDS = 60
 
@@ -36,7 +35,7 @@ def configuration() -> str:
         {
             "kind": "Cluster",
             "apiVersion": "kind.x-k8s.io/v1alpha4",
-            "networking": {"serviceSubnet": SERVICE_CIDR},
+            "networking": {"serviceSubnet": layout.SERVICE_CIDR},
             "kubeadmConfigPatches": [yaml.safe_dump(patch)],
             "nodes": [{"role": "control-plane"}, {"role": "worker"}, {"role": "worker"}],
         }
@@ -62,7 +61,7 @@ class Kind:
         # Tests speak to Services; a node passes that on. The route ends with the node's network.
         node = ["inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", f"{NAME}-control-plane"]
         told = subprocess.run(["docker", *node], capture_output=True, text=True, check=True, timeout=QUICK_SECONDS)
-        route = ["route", "replace", SERVICE_CIDR, "via", told.stdout.strip()]
+        route = ["route", "replace", layout.SERVICE_CIDR, "via", told.stdout.strip()]
         subprocess.run(["ip", *route], check=True, timeout=QUICK_SECONDS)
 
     def load(self, archive: Path) -> None:
@@ -72,6 +71,6 @@ class Kind:
 
     def down(self) -> None:
         """Delete it, when there is one, and the way to it."""
-        subprocess.run(["ip", "route", "flush", SERVICE_CIDR], check=True, timeout=QUICK_SECONDS)
+        subprocess.run(["ip", "route", "flush", layout.SERVICE_CIDR], check=True, timeout=QUICK_SECONDS)
         delete = ["delete", "cluster", "--name", NAME, "--kubeconfig", str(self.kubeconfig)]
         subprocess.run(["kind", *delete], check=True, timeout=UP_SECONDS)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from academy_ai import recordings
 from academy_ai.kind import KindInput, Report
 from academy_ai.kinds.lecture_slides.changes import HEIGHT, RATE, WIDTH, Frame, changes
 from academy_ai.kinds.lecture_slides.spec import Chapter, LectureSlidesInput, LectureSlidesResult
@@ -16,8 +17,6 @@ THUMBNAIL_WIDTH = 320
 SETTLED = 2.0
 """Seconds into a slide at which its picture is taken: a fade is over by then."""
 SECONDS_A_PICTURE = 60
-FORMATS = "mov,matroska,webm,avi,flv,mpegts,mpeg"
-"""What the file may be: never a script or playlist that names other files."""
 
 UNREADABLE = Reason(
     "video-unreadable",
@@ -65,7 +64,7 @@ def _ffmpeg() -> list[str]:
     program = shutil.which("ffmpeg")
     if program is None:
         raise FileNotFoundError("ffmpeg is not installed")
-    limits = ["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS]
+    limits = ["-protocol_whitelist", "file,pipe", "-format_whitelist", recordings.VIDEO]
     return [program, "-v", "error", "-nostdin", *limits, "-skip_loop_filter", "all"]
 
 

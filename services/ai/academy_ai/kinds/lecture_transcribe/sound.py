@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from academy_ai import recordings
 from academy_ai.kinds.lecture_transcribe.speech import FRAME, RATE, Curve
 from academy_core.errors import Permanent, Reason, SettingsFault
 
 Samples = npt.NDArray[np.int16]
 
-FORMATS = "mov,matroska,webm,avi,flv,mpegts,mpeg,wav,flac,mp3,ogg,aac"
-"""What the file may be: never a script or playlist that names other files."""
 LONGEST_HOURS = 12
 _CONTEXT = 64
 """Samples of the frame before that the detector hears again (silero-vad, 16 kHz)."""
@@ -47,7 +46,7 @@ def _ffmpeg() -> list[str]:
 
 def decode(source: Path, target: Path) -> Samples:
     """The first sound track as samples at RATE, kept in the file `target` and mapped from there. Raises Permanent."""
-    command = [*_ffmpeg(), "-format_whitelist", FORMATS, "-i", f"file:{source}"]
+    command = [*_ffmpeg(), "-format_whitelist", recordings.SOUND, "-i", f"file:{source}"]
     command += ["-map", "0:a:0", "-ac", "1", "-ar", str(RATE)]
     # The sound of a lecture begins where its picture does; a gap in the recording stays a gap.
     command += ["-af", "aresample=async=1:first_pts=0", "-t", str(LONGEST_HOURS * 3600 + 1), "-f", "s16le"]
