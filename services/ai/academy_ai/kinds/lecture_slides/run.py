@@ -1,6 +1,5 @@
 """lecture.slides at work: ffmpeg gives small grey frames, `changes` finds slides, ffmpeg takes a picture of each."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -60,12 +59,8 @@ class _Counted:
 
 
 def _ffmpeg() -> list[str]:
-    """Ffmpeg on a local file and nothing else."""
-    program = shutil.which("ffmpeg")
-    if program is None:
-        raise FileNotFoundError("ffmpeg is not installed")
-    limits = ["-protocol_whitelist", "file,pipe", "-format_whitelist", recordings.VIDEO]
-    return [program, "-v", "error", "-nostdin", *limits, "-skip_loop_filter", "all"]
+    """Ffmpeg on recordings; slides are told apart without the loop filter."""
+    return [*recordings.ffmpeg(), "-format_whitelist", recordings.VIDEO, "-skip_loop_filter", "all"]
 
 
 def frames(video: Path) -> Iterator[Frame]:

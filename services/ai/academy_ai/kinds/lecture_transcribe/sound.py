@@ -5,7 +5,6 @@ silero-vad's weights come with its package; they are run by onnxruntime, its own
 
 import importlib.util
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -36,17 +35,9 @@ TOO_LONG = Reason(
 )
 
 
-def _ffmpeg() -> list[str]:
-    """Ffmpeg on local files and nothing else."""
-    program = shutil.which("ffmpeg")
-    if program is None:
-        raise SettingsFault("there is no program ffmpeg")
-    return [program, "-v", "error", "-nostdin", "-protocol_whitelist", "file,pipe"]
-
-
 def decode(source: Path, target: Path) -> Samples:
     """The first sound track as samples at RATE, kept in the file `target` and mapped from there. Raises Permanent."""
-    command = [*_ffmpeg(), "-format_whitelist", recordings.SOUND, "-i", f"file:{source}"]
+    command = [*recordings.ffmpeg(), "-format_whitelist", recordings.SOUND, "-i", f"file:{source}"]
     command += ["-map", "0:a:0", "-ac", "1", "-ar", str(RATE)]
     # The sound of a lecture begins where its picture does; a gap in the recording stays a gap.
     command += ["-af", "aresample=async=1:first_pts=0", "-t", str(LONGEST_HOURS * 3600 + 1), "-f", "s16le"]
@@ -61,7 +52,8 @@ def decode(source: Path, target: Path) -> Samples:
 
 def encode(samples: Samples, target: Path) -> None:
     """A FLAC file of these samples."""
-    command = [*_ffmpeg(), "-f", "s16le", "-ar", str(RATE), "-ac", "1", "-i", "pipe:0", "-y", f"file:{target}"]
+    command = [*recordings.ffmpeg(), "-f", "s16le", "-ar", str(RATE), "-ac", "1", "-i", "pipe:0"]
+    command += ["-y", f"file:{target}"]
     subprocess.run(command, check=True, env={}, input=samples.tobytes())  # noqa: S603 - as above
 
 
