@@ -31,6 +31,8 @@ _LARGEST_FETCH = 4 * 1024 * 1024
 _GROWTH = 32
 """A read that has gone on for n bytes fetches n/32 at a time: so much is fetched in vain at most."""
 CACHE_BYTES = 64 * 1024 * 1024
+LOOKED_BYTES = 2 * CACHE_BYTES
+"""What is kept of a plan's reads: five minutes of sound, and the picture between it, at up to 3.5 Mbit/s."""
 KEEP_BELOW = 16 * 1024 * 1024
 """A single read longer than this is media, not an index: the rest of it is not kept."""
 _SEND_BUFFER = 16 * 1024
@@ -53,11 +55,19 @@ class Extent:
 class Blocks:
     """The blocks read last, bounded, shared by tasks of a process. Objects never change under their key.
 
-    What `other` keeps is used, and not kept again. `longest`: how much of a single read is kept, bytes.
+    What `other` keeps is used, and not kept again. `longest`: how much of a single read is kept, `most`: of all, bytes.
     """
 
-    def __init__(self, store: ObjectStore, other: "Blocks | None" = None, *, longest: int = KEEP_BELOW) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        other: "Blocks | None" = None,
+        *,
+        longest: int = KEEP_BELOW,
+        most: int = CACHE_BYTES,
+    ) -> None:
         self.longest = longest
+        self._most = most
         self._store = store
         self._other = other
         self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
@@ -96,7 +106,7 @@ class Blocks:
                 old = self._kept.pop((key, first + at), b"")
                 self._kept[key, first + at] = max(old, block, key=len)
                 self._bytes += max(len(block) - len(old), 0)
-            while self._bytes > CACHE_BYTES:
+            while self._bytes > self._most:
                 self._bytes -= len(self._kept.popitem(last=False)[1])
 
 
