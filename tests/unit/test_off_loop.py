@@ -1,5 +1,9 @@
 """Views that hash take turns, so that a burst of them leaves the event loop to others in between."""
 
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import gevent
 import pytest
 from gevent import monkey
@@ -35,3 +39,20 @@ def test_a_view_that_fails_gives_its_turn_back(monkeypatch: pytest.MonkeyPatch) 
     for _ in range(2 * off_loop.TURNS):
         with pytest.raises(LookupError):
             view()
+
+
+def test_a_process_of_low_priority_keeps_it() -> None:
+    """Only root may go up again: as anybody else every hash would fail."""
+
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def lowered() -> tuple[int, int]:
+        first = off_loop._politely(priority)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        return first, off_loop._politely(priority)
+
+    with ThreadPoolExecutor(1) as pool:  # a thread of its own: whatever it set ends with it
+        first, second = pool.submit(lowered).result()
+    assert first == max(off_loop.NICENESS, priority())
+    assert second == 19

@@ -67,5 +67,7 @@ def _pool(_hub: object) -> ThreadPool:
 
 def _politely(work: Callable[[], T]) -> T:
     """Run `work` in this native thread at lower priority: with few cores the event loop goes first."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    thread = threading.get_native_id()
+    # Never upwards, which only root may: the whole process may run at a lower priority than that.
+    os.setpriority(os.PRIO_PROCESS, thread, max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
     return work()
