@@ -155,11 +155,25 @@ class Platform:
         return list(csv.DictReader(io.StringIO(told)))
 
     def depth(self, queue: str) -> int:
-        """Messages of a queue, in flight or not."""
+        """Messages of a queue: those that wait, are in flight or hidden, are delayed."""
         sqs = self.sqs()
         url = sqs.get_queue_url(QueueName=QUEUES[queue])["QueueUrl"]
         counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        return int(counts["ApproximateNumberOfMessages"]) + int(counts["ApproximateNumberOfMessagesNotVisible"])
+        return sum(int(counts[f"ApproximateNumberOfMessages{kind}"]) for kind in ("", "NotVisible", "Delayed"))
+
+    @contextmanager
+    def cut_off(self, service: str) -> Iterator[None]:
+        """A Service leads nowhere for as long as the context lasts; its pod keeps all it holds."""
+
+        def lead(nowhere: str | None) -> None:
+            patch = json.dumps({"spec": {"selector": {"nowhere": nowhere}}})
+            self.run("patch", "service", service, "--type=merge", "-p", patch)
+
+        lead("yes")
+        try:
+            yield
+        finally:
+            lead(None)
 
     def replicas(self, worker: str) -> int:
         """What KEDA wants of a worker now."""

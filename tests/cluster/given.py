@@ -19,7 +19,7 @@ class Given:
     def up(self, *, tied: bool = False) -> None:
         """It runs already."""
 
-    def load(self, archive: Path) -> None:
+    def load(self, archive: Path, *, only: str = "") -> None:  # noqa: ARG002 - whichever node needs it pulls it
         """Its nodes pull from a registry."""
         images.push(archive)
 

@@ -39,12 +39,15 @@ class Image:
     target: str = ""
     on: tuple[str, ...] = ()
     """Images that it is built from, beside Debian."""
+    context: str = ""
+    """What COPY copies from."""
 
 
+STAND_INS = "tests/cluster/stand_ins"
 CORE, API, AI = "services/core/academy_core", "services/api/academy_api", "services/ai/academy_ai"
 PACKAGES = ("pyproject.toml", "uv.lock")
 FROM_BASE = ("academy-build", "academy-base")
-ARGUMENTS = {"academy-build": "BUILD", "academy-base": "RUNTIME", "academy-api": "API"}
+ARGUMENTS = {"academy-build": "BUILD", "academy-base": "RUNTIME", "academy-api": "API", "academy-ai": "AI"}
 """Image -> the build argument by which a Dockerfile that is built from it knows it."""
 IMAGES = {
     image.name: image
@@ -57,9 +60,16 @@ IMAGES = {
         Image("academy-ai-gpu", "services/ai/Dockerfile.gpu", (CORE, AI), on=FROM_BASE),
         Image("academy-operator", "operator/Dockerfile", (CORE, "operator/academy_operator"), on=FROM_BASE),
         Image("academy-pgbouncer", "services/pgbouncer/Dockerfile", on=("academy-base",)),
-        Image("stand-in-postgres", "tests/cluster/stand_ins/postgres.Dockerfile", on=("academy-base",)),
-        Image("stand-in-emulator", "tests/cluster/stand_ins/emulator.Dockerfile", on=FROM_BASE),
-        Image("stand-in-next-release", "tests/cluster/stand_ins/next_release.Dockerfile", on=("academy-api",)),
+        Image("stand-in-postgres", f"{STAND_INS}/postgres.Dockerfile", on=("academy-base",)),
+        Image("stand-in-emulator", f"{STAND_INS}/emulator.Dockerfile", on=FROM_BASE),
+        Image("stand-in-next-release", f"{STAND_INS}/next_release.Dockerfile", on=("academy-api",)),
+        Image(
+            "stand-in-premium",
+            f"{STAND_INS}/premium.Dockerfile",
+            (f"{STAND_INS}/premium.py",),
+            on=("academy-ai",),
+            context=STAND_INS,
+        ),
     )
 }
 # The GPU image, five gigabytes of CUDA, is built where `make soak` runs.
@@ -90,7 +100,7 @@ def build(name: str) -> str:
     for other in image.on:
         build(other)
     with cache.locked(_home()):
-        buildah(*_build_command(image, wanted), "--layers", str(ROOT))
+        buildah(*_build_command(image, wanted), "--layers", str(ROOT / image.context))
         _forget_before(wanted)
     return wanted
 
@@ -110,9 +120,9 @@ def _forget_before(wanted: str) -> None:
 
 def build_again(name: str) -> str:
     """Build it once more from the beginning, under another tag; its reference."""
-    wanted = f"{reference(name)}-again"
+    image, wanted = IMAGES[name], f"{reference(name)}-again"
     with cache.locked(_home()):
-        buildah(*_build_command(IMAGES[name], wanted), "--layers", "--no-cache", str(ROOT))
+        buildah(*_build_command(image, wanted), "--layers", "--no-cache", str(ROOT / image.context))
     return wanted
 
 

@@ -64,9 +64,9 @@ class Kind:
         route = ["route", "replace", layout.SERVICE_CIDR, "via", told.stdout.strip()]
         subprocess.run(["ip", *route], check=True, timeout=QUICK_SECONDS)
 
-    def load(self, archive: Path) -> None:
-        """Into every node."""
-        load = ["load", "image-archive", str(archive), "--name", NAME]
+    def load(self, archive: Path, *, only: str = "") -> None:
+        """Into every node, or that one."""
+        load = ["load", "image-archive", str(archive), "--name", NAME, *(["--nodes", only] if only else [])]
         subprocess.run(["kind", *load], check=True, timeout=UP_SECONDS)
 
     def down(self) -> None:

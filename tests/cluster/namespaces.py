@@ -73,10 +73,11 @@ class Namespaces:
             self.down(keep_logs=True)
             raise
 
-    def load(self, archive: Path) -> None:
-        """Put an image on both nodes at once; an image that a node's store holds is not sent again."""
+    def load(self, archive: Path, *, only: str = "") -> None:
+        """Put an image on both nodes at once, or on that one; one that a node's store holds is not sent again."""
+        nodes = [node for node in layout.NODES if only in {"", node.name}]
         with ThreadPoolExecutor(len(layout.NODES)) as pool:
-            list(pool.map(lambda node: self._load(node, archive), layout.NODES))
+            list(pool.map(lambda node: self._load(node, archive), nodes))
 
     def down(self, *, keep_logs: bool = False) -> None:
         """Kill the nodes; remove the bridge, the cgroups and the state."""

@@ -24,8 +24,8 @@ class Provider(Protocol):
         """Start it; with `tied`, where that can be, so that it ends with this process. Raises Unavailable."""
         ...
 
-    def load(self, archive: Path) -> None:
-        """Put an image (an archive as `docker save` writes it) on every node."""
+    def load(self, archive: Path, *, only: str = "") -> None:
+        """Put an image (an archive as `docker save` writes it) on every node, or on the one that is named."""
         ...
 
     def down(self) -> None:

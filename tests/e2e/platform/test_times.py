@@ -2,7 +2,7 @@
 
 A message is to be a running task within the polling interval and 3 s; idle, KEDA wants no pod within
 cooldown, polling interval and 5 s, and the pods are gone 25 s later. Two samples a worker; ten under ACADEMY_SOAK=1.
-Premium work has no such figure here: a GPU's node, the pull of its image and the load of its model are not measured.
+Premium work has no such figure here: `test_gpu.py` prints the parts of its way that can be had without a GPU.
 """
 
 import math
