@@ -47,7 +47,7 @@ previous-release: setup  ## The previous release's API tests on this version's s
 
 .PHONY: e2e
 e2e: setup-e2e  ## The platform and its operator on a real Kubernetes (the first time compiles it: half an hour)
-	ACADEMY_E2E=1 $(bin)/pytest -n $(JOBS) --maxprocesses=2 --timeout=3600 tests/e2e/operator tests/e2e/charts
+	ACADEMY_E2E=1 $(bin)/pytest -n $(JOBS) --maxprocesses=2 --dist loadgroup --durations=5 --timeout=3600 tests/e2e/operator tests/e2e/charts
 	ACADEMY_E2E=1 $(bin)/pytest -n 0 -v -s --timeout=3600 tests/e2e/cluster tests/e2e/images tests/e2e/platform
 
 .PHONY: cluster-up

@@ -150,6 +150,13 @@ def archive(name: str) -> Path:
     return path
 
 
+def debian(archive: Path) -> None:
+    """Write the Debian that all images stand on as an archive, for another engine than buildah. Raises Unavailable."""
+    _ensure_debian()
+    with cache.locked(_home()):
+        buildah("push", "--quiet", BASE, f"docker-archive:{archive}:{BASE}")
+
+
 def push(archive: Path) -> None:
     """Push an archive's image to the registry in its name, as whom `buildah login` signed in there."""
     with tarfile.open(archive) as packed, packed.extractfile("manifest.json") as manifest:  # type: ignore[union-attr]

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
-from cluster import archives, binaries, cache, certificates, kubectl, layout
+from cluster import archives, binaries, cache, certificates, cgroups, kubectl, layout, processes
 from support import wait_until
 
 START_SECONDS = 180
@@ -88,18 +88,18 @@ class Namespaces:
             if Path("/sys/class/net", link).exists():
                 _run("ip", "link", "del", link)
         for node in layout.NODES:
-            _remove_cgroups(node)
+            cgroups.remove(node.cgroup)
         if not keep_logs and self.state.exists():
             shutil.rmtree(self.state)
 
     def leftovers(self) -> list[str]:
         """What of a cluster is on this machine now; empty after `down`."""
         mine = str(self.state)
-        found = [f"process {pid}: {line}" for pid, line in _command_lines() if mine in line]
+        found = [f"process {pid}: {line}" for pid, line in processes.command_lines() if mine in line]
         found += [f"mount {line}" for line in Path("/proc/self/mounts").read_text("utf-8").splitlines() if mine in line]
         links = (layout.BRIDGE, *(node.veth for node in layout.NODES))
         found += [f"interface {link}" for link in links if Path("/sys/class/net", link).exists()]
-        found += [f"cgroup {group}" for node in layout.NODES for group in _cgroups(node)]
+        found += [f"cgroup {group}" for node in layout.NODES for group in cgroups.found(node.cgroup)]
         return found + ([f"folder {mine}"] if self.state.exists() else [])
 
     def shell(self, node: layout.Node, *command: str) -> list[str]:
@@ -122,7 +122,7 @@ class Namespaces:
             }
             for name, content in files.items():
                 (folder / name).write_text(content, encoding="utf-8")
-            _make_cgroups(node)
+            cgroups.make(node.cgroup)
         for name in ("tmp", *(f"tmp/volume-{number}" for number in range(layout.VOLUMES))):
             (self.state / name).mkdir()
             (self.state / name).chmod(0o1777)
@@ -209,7 +209,7 @@ class Namespaces:
         if not self._pid_file(node).exists():
             return None
         pid = int(self._pid_file(node).read_text(encoding="ascii"))
-        line = next((line for found, line in _command_lines() if found == pid), "")
+        line = next((line for found, line in processes.command_lines() if found == pid), "")
         return pid if "unshare" in line and str(self.state) in line else None
 
     def _inner(self, node: layout.Node) -> int | None:
@@ -248,55 +248,3 @@ def _run(*command: str) -> None:
     told = subprocess.run(command, capture_output=True, text=True, timeout=QUICK_SECONDS, check=False)
     if told.returncode:
         raise RuntimeError(f"{' '.join(command)}: {told.stderr.strip()}")
-
-
-def _command_lines() -> list[tuple[int, str]]:
-    found: list[tuple[int, str]] = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                line = (folder / "cmdline").read_bytes()
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # it ended in this moment
-            found.append((int(folder.name), line.replace(b"\0", b" ").decode(errors="replace")))
-    return found
-
-
-def _hierarchies() -> list[Path]:
-    """Roots of the cgroup trees: one a controller in version 1, one in all in version 2."""
-    root = Path("/sys/fs/cgroup")
-    if (root / "cgroup.controllers").exists():
-        return [root]
-    return [path for path in root.iterdir() if path.is_dir() and not path.is_symlink()]
-
-
-def _cgroups(node: layout.Node) -> list[Path]:
-    return [path for root in _hierarchies() if (path := root / node.cgroup).exists()]
-
-
-def _make_cgroups(node: layout.Node) -> None:
-    for root in _hierarchies():
-        group = root / node.cgroup
-        group.mkdir(exist_ok=True)
-        # Version 1 starts a cpuset empty, and an empty one takes no process.
-        for name in ("cpuset.cpus", "cpuset.mems"):
-            if (root / name).exists():
-                (group / name).write_text((root / name).read_text(encoding="ascii"), encoding="ascii")
-
-
-def _remove_cgroups(node: layout.Node) -> None:
-    def removed() -> bool:
-        for group in _cgroups(node):
-            for folder in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
-                _rmdir(folder)
-            _rmdir(group)
-        return not _cgroups(node)
-
-    wait_until(removed, STOP_SECONDS, f"the cgroups of {node.name} are empty")
-
-
-def _rmdir(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError:
-        return  # a process in it is still ending: the next round takes it

@@ -1,7 +1,7 @@
-"""skaffold and the helm it works with, compiled from their Go modules: once a machine, kept in the user's cache.
+"""skaffold and what it works with, compiled from their Go modules: once a machine, kept in the user's cache.
 
 skaffold 2.16 calls helm with flags that helm 4 no longer has (`version --client`, `--post-renderer PROGRAM`), so it
-gets helm 3; everything else uses helm 4 (`clients`).
+gets helm 3; everything else uses helm 4 (`clients`). It calls `docker build --load`, which only buildx understands.
 """
 
 from pathlib import Path
@@ -20,11 +20,16 @@ SOURCES = {
         },
         module="helm.sh/helm/v3@v3.22.0",
     ),
+    "docker-buildx": binaries.Source(
+        "./cmd/buildx",
+        {"github.com/docker/buildx/version.Version": "v0.30.1"},
+        module="github.com/docker/buildx@v0.30.1",
+    ),
 }
 
 
 def folder() -> Path:
-    """Folder of the two programs; minutes the first time. Raises binaries.Unavailable without Go."""
+    """Folder of the programs; minutes the first time. Raises binaries.Unavailable without Go."""
     key = cache.key(repr(SOURCES))
     with cache.locked(cache.root() / "skaffold" / key) as place:
         for name, source in SOURCES.items():

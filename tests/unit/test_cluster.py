@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cluster import archives, binaries, cache, clients, images, kind, layout, namespaces
+from cluster import archives, binaries, cache, clients, docker, images, kind, layout, namespaces
 
 STATE = Path("/state")
 
@@ -66,6 +66,15 @@ def test_a_machine_that_lacks_something_is_told_all_of_it(monkeypatch: pytest.Mo
         namespaces.Namespaces().up()
 
 
+def test_a_machine_that_can_run_no_docker_engine_is_told_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(docker, "TOOLS", tmp_path)
+    monkeypatch.setattr("shutil.which", lambda name, **_: None if name == "runc" else f"/bin/{name}")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    lacking = r"runc, sbin/dockerd, bin/docker, root.*setup\.sh e2e"
+    with pytest.raises(binaries.Unavailable, match=lacking), docker.engine(tmp_path / "buildx"):
+        pytest.fail("it started")
+
+
 def test_a_key_follows_every_byte(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_text("a", encoding="utf-8")
@@ -117,6 +126,14 @@ def test_the_context_holds_what_an_image_is_made_of_and_no_more(name: str) -> No
     if image.dockerfile == "Dockerfile.base":  # two targets in one file
         wanted |= {"k8s/images/sbom.py", *images.PACKAGES}
     assert copied == wanted, "the tag must follow everything that is copied"
+
+
+@pytest.mark.parametrize("name", [*images.SERVICES, "academy-ai-gpu"])
+def test_what_an_image_is_built_from_has_no_default(name: str) -> None:
+    """skaffold would look for it in a registry before it has built its own."""
+    image = images.IMAGES[name]
+    lines = (images.ROOT / image.dockerfile).read_text("utf-8").splitlines()
+    assert {f"ARG {images.ARGUMENTS[other]}" for other in image.on} <= set(lines)
 
 
 def test_a_tag_follows_what_an_image_stands_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
