@@ -148,7 +148,7 @@ ensure_cluster() {
 ensure_docker() {
     [ ! -x .tools/docker/usr/sbin/dockerd ] || return 0
     echo "setup: unpacking docker.io into .tools"
-    rm -rf .tools/docker.new
+    rm -rf .tools/docker .tools/docker.new
     mkdir -p .tools/docker.new
     if apt_update && (cd .tools/docker.new && apt-get download -qq -o APT::Sandbox::User=root docker.io) &&
         dpkg -x .tools/docker.new/docker.io_*.deb .tools/docker.new/root; then
