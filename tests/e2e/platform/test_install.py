@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from cluster.kubectl import Kubectl
-from platform_e2e import NAMESPACE, QUEUES, Platform
+from platform_e2e import NAMESPACE, QUEUES, Platform, platform_values
 from support import wait_until
 
 DEPLOYMENTS = ("academy-api", "academy-relay", "academy-pgbouncer", "academy-operator")
@@ -57,10 +57,37 @@ def test_every_pod_is_restricted(platform: Platform, run: Kubectl) -> None:
 
 def test_the_same_values_again_change_nothing(platform: Platform) -> None:
     before = {item["metadata"]["uid"] for item in platform.run.get("pods")["items"]}
-    generations = {item["metadata"]["name"]: item["metadata"]["generation"] for item in _deployments(platform)}
+    generations = _generations(platform)
     platform.install()
-    assert {item["metadata"]["name"]: item["metadata"]["generation"] for item in _deployments(platform)} == generations
+    assert _generations(platform) == generations
     assert {item["metadata"]["uid"] for item in platform.run.get("pods")["items"]} == before
+
+
+def test_an_upgrade_of_resources_alone_rolls_what_they_are_of_and_migrates_anew(platform: Platform) -> None:
+    """A Job's pod cannot be changed: other resources of its are another Job. No worker is started for its new size."""
+    values = platform_values()
+    values["relay"] = {"resources": {"limits": {"memory": "400Mi"}}}
+    values["migrate"] = {"resources": {"limits": {"memory": "600Mi"}}}
+    values["workers"]["video"] = {**values["workers"]["video"], "resources": {"limits": {"memory": "1900Mi"}}}
+    generations, jobs = _generations(platform), _migrations(platform)
+    platform.install(values)
+    after = _generations(platform)
+    changed = {name for name, generation in after.items() if generation != generations[name]}
+    assert changed == {"academy-relay", "academy-video-worker"}
+    (migration,) = _migrations(platform) - jobs
+    platform.run.await_condition(f"job/{migration}", "Complete")
+    assert (platform.replicas("video"), platform.workers("video")) == (0, [])
+    platform.install()
+    assert _migrations(platform) == jobs
+
+
+def _migrations(platform: Platform) -> set[str]:
+    found = platform.run.get("jobs", "-l", "app.kubernetes.io/component=migrate")["items"]
+    return {job["metadata"]["name"] for job in found}
+
+
+def _generations(platform: Platform) -> dict[str, str]:
+    return {item["metadata"]["name"]: item["metadata"]["generation"] for item in _deployments(platform)}
 
 
 def _deployments(platform: Platform) -> list[dict[str, dict[str, str]]]:
