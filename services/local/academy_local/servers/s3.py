@@ -118,7 +118,7 @@ class S3:
         return processes.Command(
             (str(weed), "server", *(f"-{name}={value}" for name, value in options.items())),
             env={
-                "GOMEMLIMIT": "160MiB",
+                "GOMEMLIMIT": "512MiB",  # with 160 it collects garbage without end, a tenth of a core at rest
                 # It also reads configuration from the home folder and another identity from AWS's variables.
                 "HOME": os.fspath(self.folder),
                 "TMPDIR": os.fspath(self.folder / "tmp"),  # its own log files
