@@ -38,7 +38,7 @@ from machine import describe
 from platform_support import Platform, Source, running
 from simulation import Measured, simulate
 
-from academy_core.video import PlanAnswer, Rung
+from academy_core.video import Encoding, PlanAnswer
 from academy_local import roles
 from academy_video import ladder
 
@@ -50,6 +50,10 @@ LENGTHS = {"ten-minutes": 600, "two-hours": 7200}
 SMALL_SECONDS = 12
 PLAYABLE_SECONDS = 120.0
 READY_SECONDS = 1800.0
+SCALE, ZIMG = "scale={}:{}:flags=bicubic", "zscale={}:{}:filter=bicubic:param_a=0:param_b=0.6"
+"""ffmpeg's own scaler, which a bare ffmpeg uses unless told, and the one that the chunks use (ADR 0057)."""
+LIMIT = 0.75
+"""Of a bare ffmpeg's limiter, as in `academy_video.ffmpeg`."""
 QUIET_LOOKS = 4
 """A worker without a child in so many looks, half a second apart, is idle."""
 
@@ -133,12 +137,28 @@ def cpu_of(process: psutil.Process) -> float:
     return float(sum(each.user + each.system for each in times) + times[0].children_user + times[0].children_system)
 
 
-def bare_command(source: Path, rungs: Sequence[Rung], folder: Path, threads: int) -> list[str]:
-    """One ffmpeg that makes these rungs with the same encoder settings, HLS in fMP4; `threads` 0 lets ffmpeg choose."""
-    graph = f"[0:v]split={len(rungs)}" + "".join(f"[s{at}]" for at in range(len(rungs)))
+def own_cpu(process: psutil.Process) -> float:
+    """CPU seconds of the process without its children."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def bare_command(source: Path, encoding: Encoding, folder: Path, threads: int, scaler: str = SCALE) -> list[str]:
+    """One ffmpeg that makes what the lecture's chunks do; `threads` 0 lets ffmpeg choose.
+
+    The same rungs by the same encoder settings, the sound with its gain and limiter, the small pictures; HLS in fMP4.
+    """
+    rungs, audio = encoding.rungs, encoding.audio
+    if audio is None:
+        raise RuntimeError("the bench's lecture has sound")
+    every = round(ladder.TILE_SECONDS * encoding.fps_num / encoding.fps_den)
+    graph = f"[0:v]split={len(rungs) + 1}" + "".join(f"[s{at}]" for at in range(len(rungs))) + "[small]"
     graph += "".join(
-        f";[s{at}]scale={rung.width}:{rung.height}:flags=bicubic,format=yuv420p[v{at}]" for at, rung in enumerate(rungs)
+        f";[s{at}]{scaler.format(rung.width, rung.height)},format=yuv420p[v{at}]" for at, rung in enumerate(rungs)
     )
+    width, height = ladder.TILE_SIZE
+    graph += f";[small]select=not(mod(n\\,{every})),scale={width}:{height},tile=6x1,format=yuvj420p[tiles]"
+    limiter = f"aresample=192000,alimiter=limit={LIMIT}:attack=5:release=50:level=0:latency=1,aresample=48000"
     pictures = [
         word
         for at, rung in enumerate(rungs)
@@ -154,8 +174,10 @@ def bare_command(source: Path, rungs: Sequence[Rung], folder: Path, threads: int
         *("-filter_complex", graph, *pictures, "-map", "0:a", "-c:v", "libx264", "-preset", "veryfast"),
         *("-profile:v", "high", "-g", "180", "-keyint_min", "180", "-sc_threshold", "0", "-flags:v", "+cgop"),
         *("-threads", str(threads), "-c:a", "aac", "-b:a", "128k", "-ac", "2", "-ar", "48000"),
+        *("-af", f"volume={audio.gain_db}dB,{limiter}"),
         *("-f", "hls", "-hls_time", "6", "-hls_playlist_type", "vod", "-hls_segment_type", "fmp4"),
         *("-master_pl_name", "master.m3u8", "-var_stream_map", streams, str(folder / "%v.m3u8")),
+        *("-map", "[tiles]", "-fps_mode", "passthrough", "-q:v", "5", str(folder / "tiles-%d.jpg")),
     ]
 
 
@@ -168,11 +190,11 @@ def measured_run(command: Sequence[str]) -> dict[str, float]:
     return {"cpu": round(cpu, 1), "wall": round(time.monotonic() - began, 1)}
 
 
-def bare(source: Path, rungs: Sequence[Rung], threads: int) -> dict[str, float]:
+def bare(source: Path, encoding: Encoding, threads: int, scaler: str = SCALE) -> dict[str, float]:
     """The bare ffmpeg's cost, poster included."""
     folder = Path(tempfile.mkdtemp(prefix="academy-bench-"))
     try:
-        made = measured_run(bare_command(source, rungs, folder, threads))
+        made = measured_run(bare_command(source, encoding, folder, threads, scaler))
         still = [*("-ss", "5", "-i", str(source), "-frames:v", "1", "-q:v", "3", str(folder / "poster.jpg"))]
         poster = measured_run([media.FFMPEG, "-v", "error", "-y", *still])
         size = sum(path.stat().st_size for path in folder.iterdir())
@@ -181,17 +203,17 @@ def bare(source: Path, rungs: Sequence[Rung], threads: int) -> dict[str, float]:
     return {name: round(made[name] + poster[name], 1) for name in made} | {"bytes": size}
 
 
-def planned_rungs(started: Platform, lecture: str) -> tuple[Rung, ...]:
+def planned(started: Platform, lecture: str) -> Encoding:
     """What the plan found the lecture to need."""
     query = "SELECT result FROM ledger_task WHERE job_id = %s AND kind = 'video.plan'"
     made = PlanAnswer.model_validate(started.rows(query, started.job(lecture))[0][0]).plan
     if made is None:
         raise RuntimeError("the bench's lecture is no direct source")
-    return made.encoding.rungs
+    return made.encoding
 
 
 def cost(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The platform with two workers, then a bare ffmpeg that makes the planned rungs: threads as it likes, two, one."""
+    """The platform with two workers, then a bare ffmpeg that makes the same: threads as it likes, two, one."""
     source = lecture_of(arguments.seconds)
     with platform(2) as started:
         workers = [psutil.Process(started.parts.pid(name)) for name in ("video-1", "video-2")]
@@ -202,29 +224,35 @@ def cost(arguments: argparse.Namespace) -> dict[str, Any]:
         lecture = started.submit("cost", source)
         began = time.monotonic()
         before |= {each: cpu_of(each) for each in emulators}
+        python = sum(own_cpu(each) for each in workers)
         finish(started, lecture)
         wall = time.monotonic() - began
         spent = {each: cpu_of(each) - before[each] for each in before}
-        rungs = planned_rungs(started, lecture)
+        python = sum(own_cpu(each) for each in workers) - python
+        encoding = planned(started, lecture)
         published = started.rows("SELECT published->>'bytes' FROM lectures_publication WHERE lecture_id = %s", lecture)
     ours = {
         "cpu_workers": round(sum(spent[each] for each in workers), 1),
+        "cpu_of_that_python": round(python, 1),
         "cpu_api_and_relay": round(sum(spent[each] for each in others), 1),
         "cpu_emulators": round(sum(spent[each] for each in emulators), 1),
         "wall": round(wall, 1),
         "bytes": int(published[0][0]),
     }
-    theirs = {name: bare(source, rungs, threads) for name, threads in (("auto", 0), ("two", 2), ("one", 1))}
+    theirs = {name: bare(source, encoding, threads) for name, threads in (("auto", 0), ("two", 2), ("one", 1))}
+    told = bare(source, encoding, 1, ZIMG)
     cheapest = min(each["cpu"] for each in theirs.values())
     fastest = min(each["wall"] for each in theirs.values())
     whole = ours["cpu_workers"] + ours["cpu_api_and_relay"]
     return {
         "media_seconds": arguments.seconds,
-        "rungs": [f"{rung.name} crf {rung.crf}" for rung in rungs],
+        "rungs": [f"{rung.name} crf {rung.crf}" for rung in encoding.rungs],
         "ours": ours,
         "bare": theirs,
+        "bare_with_one_thread_and_zimg": told,
         "cpu_workers_over_bare": round(ours["cpu_workers"] / cheapest, 3),
         "cpu_whole_over_bare": round(whole / cheapest, 3),
+        "cpu_whole_over_bare_with_one_thread_and_zimg": round(whole / told["cpu"], 3),
         "wall_over_best_bare": round(ours["wall"] / fastest, 3),
     }
 

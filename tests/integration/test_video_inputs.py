@@ -153,6 +153,20 @@ def is_sdr(made: media.Published) -> None:
     assert found.stdout.decode().split() == ["yuv420p,bt709,bt709"]
 
 
+def green(sources: Sources) -> Path:
+    """What screen recorders make that keep RGB."""
+    path = sources.folder / "rgb.mp4"
+    graph = "color=lime:s=320x240:r=30:d=4,format=rgb24"
+    media.ffmpeg("-f", "lavfi", "-i", graph, "-c:v", "libx264rgb", "-preset", "ultrafast", path, level="error")
+    return path
+
+
+def is_green(made: media.Published) -> None:
+    """Green as BT.709 has it: luma 16 + 219 * 0.7152. With BT.601's matrix it would be 145."""
+    plane = planes(made, made.plan.encoding.rungs[0].name)[30]
+    assert abs(plane[len(plane) // 2] - 173) <= 3
+
+
 def is_progressive(made: media.Published) -> None:
     words = (media.FFMPEG, "-hide_banner", "-nostdin", "-i", "pipe:0", "-vf", "idet", "-f", "null", "-")
     done = subprocess.run(words, input=made.joined("160p"), capture_output=True, timeout=60, check=True)
@@ -244,6 +258,7 @@ ROWS: dict[str, Row] = {
     "odd-size": Row(coded("o.mp4", "-vf", "scale=321:241:flags=neighbor,format=yuv444p", *X264[:4]), size=(214, 160)),
     "anamorphic": Row(coded("s.mp4", "-vf", "scale=160:240,setsar=2", *X264)),
     "interlaced": Row(interlaced, way="copy", seconds=6, numbers="no", sound=False, check=is_progressive),
+    "rgb": Row(green, seconds=4, numbers="no", sound=False, check=is_green),
     "ten-bit": Row(coded("ten.mp4", *X264[:4], "-pix_fmt", "yuv420p10le")),
     "hdr-pq": Row(hdr("smpte2084"), seconds=4, numbers="no", sound=False, check=is_sdr),
     "hdr-hlg": Row(hdr("arib-std-b67"), seconds=4, numbers="no", sound=False, check=is_sdr),

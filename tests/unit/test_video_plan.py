@@ -248,6 +248,14 @@ def test_colours_that_are_not_said_are_those_of_the_pictures_size(changes: dict[
     assert plan.picture(dataclasses.replace(VIDEO, **changes)).matrix == expected
 
 
+@pytest.mark.parametrize(
+    ("changes", "scaler"),
+    [({}, "zimg"), ({"width": 1919}, "swscale"), ({"height": 1081}, "swscale"), ({"matrix": "gbr"}, "swscale")],
+)
+def test_odd_sides_and_rgb_are_scaled_by_what_takes_them(changes: dict[str, Any], scaler: str) -> None:
+    assert plan.picture(dataclasses.replace(VIDEO, **changes)).scaler == scaler
+
+
 @given(st.integers(1, 3600), st.integers(1, 20))
 def test_chunks_end_near_key_frames_and_still_tile_the_grid(seconds: int, apart: int) -> None:
     rate = Fraction(30)

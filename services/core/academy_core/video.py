@@ -74,6 +74,8 @@ class Picture(Payload):
     """Transfer of an HDR source, which is tone-mapped."""
     matrix: str = "bt709"
     """Colour matrix of an SDR source, as ffmpeg's scale filter names it."""
+    scaler: Literal["swscale", "zimg"] = "swscale"
+    """What scales it. Fixed here: one lecture has one, whatever version of the worker goes on with it."""
 
 
 class Tiles(Payload):

@@ -189,8 +189,21 @@ def _plain(stream: Any, picture: Picture, size: Rung) -> Any:
 _SDR = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv"}
 
 
+_YUV = "|".join(f"yuv{shape}p{depth}" for shape in (420, 422, 444) for depth in ("", "10le"))
+"""What zimg is given, whatever the source: others are converted first."""
+_ZIMG_MATRICES = {"bt601": "smpte170m", "smpte240m": "smpte2400m", "bt2020": "bt2020nc"}
+"""The scale filter's name of a matrix -> zscale's, where they differ; the second is misspelt there."""
+_SAME = {"pin": "bt709", "p": "bt709", "tin": "bt709", "t": "bt709"}
+"""Primaries and transfer stay as they are, whatever the source calls them."""
+
+
 def _scaled(stream: Any, rung: Rung, picture: Picture) -> Any:
+    """The picture at a rung's size, with BT.709's matrix in video range; Catmull-Rom's kernel, a little sharper."""
     matrix = "bt709" if picture.hdr else picture.matrix
+    if picture.scaler == "zimg":
+        size = {"w": rung.width, "h": rung.height, "filter": "bicubic", "param_a": 0, "param_b": 0.6}
+        colours = {"min": _ZIMG_MATRICES.get(matrix, matrix), "m": "bt709", "r": "tv", **_SAME}
+        return stream.filter("format", _YUV).filter("zscale", **size, **colours).filter("setsar", 1)
     colours = {"in_color_matrix": matrix, "out_color_matrix": "bt709", "out_range": "tv"}
     return stream.filter("scale", rung.width, rung.height, flags="bicubic", **colours).filter("setsar", 1)
 

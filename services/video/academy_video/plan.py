@@ -211,7 +211,14 @@ def picture(video: VideoStream, turn: int = 0) -> Picture:
         interlaced=video.interlaced,
         hdr=hdr,
         matrix=_MATRICES.get(video.matrix, usual),
+        scaler=_scaler(video),
     )
+
+
+def _scaler(video: VideoStream) -> Literal["swscale", "zimg"]:
+    """Zimg takes a third of the time, but no odd side where colours are halved, and no RGB with YUV's matrix."""
+    odd = video.width % 2 or video.height % 2
+    return "swscale" if odd or video.matrix == "gbr" else "zimg"
 
 
 _HDR: tuple[Literal["smpte2084", "arib-std-b67"], ...] = ("smpte2084", "arib-std-b67")
