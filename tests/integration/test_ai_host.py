@@ -152,9 +152,29 @@ def test_a_kind_sees_neither_secrets_nor_network_nor_unasked_libraries(start: Ca
         seen = run(start(LIFE), spec.Peek(port=server.getsockname()[1]))
     assert set(seen["environment"]) <= {"HOME", "LANG", "LC_CTYPE", "PATH", "PYTHONPATH", "TMPDIR"}
     assert seen["parent"] == "PermissionError"
-    assert seen["network"] == "OSError", "this kernel gives no network namespace of its own"
+    assert seen["network"] == "PermissionError", "neither the child nor what it starts opens a socket"
     assert int(seen["capabilities"], 16) == 0
     assert not {"numpy", "cv2", "boto3", "torch"} & set(seen["modules"])
+
+
+def test_where_no_namespace_is_to_be_had_sockets_are_refused() -> None:
+    """As in a container: its seccomp profile keeps processes from making namespaces."""
+    program = (
+        "import os, socket, subprocess, sys; from academy_ai import sandbox;"
+        "sandbox._leave_network = lambda: False;"
+        "assert sandbox.enter(os.getppid(), None) == [];"
+        "socket.socketpair();"
+        "again = 'import socket; socket.socket(socket.AF_INET6)';"
+        "ended = subprocess.run([sys.executable, '-c', again], capture_output=True, text=True);"
+        "print(ended.stderr);"
+        "socket.create_connection(('127.0.0.1', int(sys.argv[1])))"
+    )
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = str(server.getsockname()[1])
+        ended = subprocess.run([sys.executable, "-c", program, port], capture_output=True, text=True, check=False)
+    assert "PermissionError" in ended.stdout, "what the child starts"
+    assert "PermissionError" in ended.stderr, "the child itself"
+    assert ended.returncode == 1
 
 
 def test_a_killed_worker_leaves_no_child(tmp_path: Path) -> None:

@@ -249,6 +249,9 @@ def test_premium_work_has_the_gpu_node_for_itself(
         assert len(nodes) == OTHERS
         assert gpu_node.name not in nodes
         wait_until(subtitled.done, WORK_SECONDS, "the lecture has its subtitles")
+        log = platform.run("logs", pod["metadata"]["name"])
+        assert "SQS_JOB_COMPLETED" in log
+        assert "CHILD_NOT_FULLY_CONFINED" not in log, "a container takes nothing from the child's confinement"
         assert gpu_node.newcomers() <= {"ai-worker-gpu"}
     finally:
         platform.run("delete", "deployment", "others", "--ignore-not-found")
