@@ -4,10 +4,10 @@ import base64
 import csv
 import io
 import json
-import os
 import shlex
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +16,6 @@ from typing import Any
 from unittest import mock
 
 import boto3
-import psutil
 from cluster import helm, images, kubectl, provider
 
 from academy_local import client
@@ -38,6 +37,17 @@ DATABASE_POD = "academy-dev-postgres-0"
 INSTALL_SECONDS = 420
 VISIBILITY_SECONDS = 60
 PUBLISH_SECONDS = 300.0
+KILL_SECONDS = 60.0
+KILL = """
+others=""
+for process in /proc/[0-9]*; do
+  pid=${process#/proc/}
+  if [ "$pid" != 1 ] && [ "$pid" != $$ ]; then others="$others $pid"; fi
+done
+echo $others
+kill -9 $others
+"""
+"""For a shell in a pod, whose processes share a namespace: all but itself and the pause container's, which is 1."""
 
 
 def dev_values() -> dict[str, Any]:
@@ -193,31 +203,22 @@ class Platform:
             if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
         ]
 
+    def kill(self, pod: dict[str, Any]) -> bool:
+        """SIGKILL to the pod's own processes, as the kernel does when memory ends; whether they were there.
+
+        The shell that sends it often ends with them, and what it said may be lost then.
+        """
+        name = pod["metadata"]["name"]
+        command = [*self.run.command(), "exec", name, "--", "sh", "-c", KILL]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=KILL_SECONDS, check=False)
+        return told.returncode in {0, 128 + signal.SIGKILL} or told.stdout != ""
+
     def evict(self, pod: dict[str, Any]) -> None:
         """What `kubectl drain` and Karpenter do: SIGTERM, and the grace period of the pod."""
         name = pod["metadata"]["name"]
         body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": NAMESPACE}}
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}/eviction"
         self.run("create", "--raw", path, "-f", "-", content=json.dumps(body))
-
-
-def kill(pod: dict[str, Any]) -> int:
-    """SIGKILL to the pod's own processes, as the kernel does when memory ends; how many there were.
-
-    Only where the nodes' processes are this machine's: namespaces and kind.
-    """
-    killed = 0
-    for process in psutil.process_iter(["pid", "exe"]):
-        pid = process.info["pid"]
-        try:
-            groups = Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii").replace("_", "-")
-            # The pause container has the same pod in its name; it holds the pod's addresses and stays.
-            if f"pod{pod['metadata']['uid']}" in groups and "python" in (process.info["exe"] or ""):
-                os.kill(pid, signal.SIGKILL)
-                killed += 1
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended in this moment
-    return killed
 
 
 def prepare(cluster: provider.Provider) -> Platform:

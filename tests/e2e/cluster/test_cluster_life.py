@@ -99,7 +99,7 @@ def test_metrics_are_served(here: Kubectl) -> None:
 def test_keda_scales_from_zero_to_five_and_back(here: Kubectl, emulator: Any) -> None:
     url = emulator.create_queue(QueueName="jobs")["QueueUrl"]
     endpoint = "http://emulator.cluster-test.svc.cluster.local:5000"
-    template = pod_template({"app": "worker"}, "localhost/pause:1")
+    template = pod_template({"app": "worker"}, images.reference("stand-in-emulator"), command=["sleep", "infinity"])
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -90,7 +90,7 @@ def gpu_node(run: Kubectl) -> Iterator[GpuNode]:
 
 def others(image: str) -> dict[str, Any]:
     """Pods of somebody else, who has not heard of GPUs."""
-    container = {"name": "main", "image": image, "imagePullPolicy": "IfNotPresent"}
+    container = {"name": "main", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "infinity"]}
     security = {
         "allowPrivilegeEscalation": False,
         "runAsNonRoot": True,
@@ -233,7 +233,7 @@ def test_premium_work_has_the_gpu_node_for_itself(
     gpu_node.join()
     wait_until(lambda: places(platform) == {gpu_node.name}, UP_SECONDS, "the premium worker is on the GPU node")
     placed = time.monotonic() - joined
-    platform.run.apply(others("localhost/pause:1"))
+    platform.run.apply(others(images.reference("academy-pgbouncer")))
     try:
         found: list[dict[str, Any]] = []
 

@@ -59,7 +59,7 @@ class Disturbances:
 
         def killed() -> bool:
             running = self.platform.running("cpu")
-            return bool(running) and platform_e2e.kill(self.chance.choice(running)) > 0
+            return bool(running) and self.platform.kill(self.chance.choice(running))
 
         wait_until(killed, CAUGHT_SECONDS, "a worker runs that can be killed")
         self.kills += 1
