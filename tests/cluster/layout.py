@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+OWN = ("/tmp", "/var/log", "/run")  # noqa: S108 - mount points
+"""Folders that every node has for itself (`node`): what lies there on the machine it does not see."""
 BRIDGE = "academy0"
 HOST_IP = "10.99.0.1"
 CONTROL_IP = "10.99.0.2"

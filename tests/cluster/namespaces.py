@@ -59,6 +59,7 @@ class Namespaces:
         With `tied` they end with the calling process, however it ends.
         """
         _check()
+        _check_place(self.state)
         programs = binaries.ensure()
         if any(self._alive(node) for node in layout.NODES):
             raise binaries.Unavailable("a test cluster runs on this machine: `make cluster-down`, or E2E_KUBECONFIG")
@@ -242,6 +243,14 @@ def _check() -> None:
     if lacking:
         message = f"the test cluster cannot run here; it lacks {', '.join(lacking)}. services/local/setup.sh e2e"
         raise binaries.Unavailable(f"{message} installs what Debian has; E2E_KUBECONFIG names another cluster")
+
+
+def _check_place(state: Path) -> None:
+    """A node sees nothing of the cache that lies where it has folders of its own."""
+    hidden = [folder for folder in layout.OWN if state.is_relative_to(folder)]
+    if hidden:
+        message = f"the test cluster cannot run from {state}: its nodes have a {hidden[0]} of their own"
+        raise binaries.Unavailable(f"{message}. XDG_CACHE_HOME names another place for the cache")
 
 
 def _run(*command: str) -> None:

@@ -66,6 +66,12 @@ def test_a_machine_that_lacks_something_is_told_all_of_it(monkeypatch: pytest.Mo
         namespaces.Namespaces().up()
 
 
+def test_a_cache_that_nodes_would_not_see_is_refused() -> None:
+    namespaces._check_place(Path("/home/somebody/.cache/academy/cluster/state"))
+    with pytest.raises(binaries.Unavailable, match=r"/var/log of their own\. XDG_CACHE_HOME"):
+        namespaces._check_place(Path("/var/log/home/.cache/academy/cluster/state"))
+
+
 def test_a_machine_that_can_run_no_docker_engine_is_told_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(docker, "TOOLS", tmp_path)
     monkeypatch.setattr("shutil.which", lambda name, **_: None if name == "runc" else f"/bin/{name}")
