@@ -22,6 +22,9 @@ where the pod's user can write; root file systems stay read-only. Nothing of it 
 {{- if .Values.development.liveCode }}
 - name: PYTHONPATH
   value: /var/academy/code
+{{- /* The image's byte code is taken without a look at its source: a saved file would be ignored. */}}
+- name: PYTHONPYCACHEPREFIX
+  value: /var/academy/code/.byte-code
 {{- end }}
 {{- end -}}
 

@@ -51,7 +51,7 @@ def test_a_saved_file_runs_in_the_pod_that_is_there(live: Platform) -> None:
     (restart,) = sync["hooks"]["after"]
     before = api_pod(live)
     name = before["metadata"]["name"]
-    saved = (ROOT / rule["strip"] / MODULE).read_text("utf-8") + f'\nprint("{SAID}")\n'
+    saved = (ROOT / rule["strip"] / MODULE).read_text("utf-8") + f'\nprint("{SAID}", flush=True)\n'
     live.run("exec", "-i", name, "--", "sh", "-c", f"cat >{rule['dest']}/{MODULE}", content=saved)
     live.run("exec", name, "--", *restart["container"]["command"])
     wait_until(lambda: started(api_pod(live)) == started(before) + 1, SECONDS, "the process was started again")
