@@ -14,7 +14,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 from cluster import layout
@@ -34,12 +35,26 @@ class Components:
         self._log = log
         self._names: dict[int, str] = {}
 
-    def start(self, command: list[str]) -> None:
+    def start(self, command: Sequence[str]) -> "subprocess.Popen[bytes]":
         """Start one, its output in a file of its name."""
         name = Path(command[0]).name
         with (self._log / f"{name}.log").open("ab") as output:
             started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
         self._names[started.pid] = name
+        return started
+
+    def start_until(self, ready: Callable[[], bool], command: Sequence[str]) -> None:
+        """Start it again while it ends before it is `ready`, as systemd does elsewhere. Raises NotStarted."""
+        started = self.start(command)
+
+        def lives() -> bool:
+            nonlocal started
+            if started.poll() is not None:
+                del self._names[started.pid]
+                started = self.start(command)
+            return ready()
+
+        _await(lives, Path(command[0]).name)
 
     def reap_until_one_ends(self) -> str:
         """Reap orphans of containers; the name of the first component that ends."""
@@ -85,11 +100,19 @@ def _network(of: layout.Node) -> None:
         Path("/proc/sys", name).write_text("1", encoding="ascii")
 
 
+def _kubelet_is_healthy() -> bool:
+    try:
+        with urllib.request.urlopen("http://127.0.0.1:10248/healthz", timeout=2) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
 def _api_is_live() -> bool:
     insecure = ssl._create_unverified_context()  # noqa: S323 - it asks whether anything answers, no more
     try:
         with urllib.request.urlopen("https://127.0.0.1:6443/livez", timeout=2, context=insecure) as answer:
-            return bool(answer.status == 200)
+            return bool(answer.status == HTTPStatus.OK)
     except (urllib.error.URLError, OSError):
         return False
 
@@ -116,8 +139,9 @@ def main(name: str, programs: Path, state: Path) -> None:
     if of.control_plane:
         _control_plane(components, programs, state)
     _await(Path(layout.CRI_SOCKET).exists, "containerd")
-    components.start(layout.kubelet_command(programs, folder, of))
     components.start(layout.kube_proxy_command(programs, folder, of))
+    # containerd listens a moment before it serves; a kubelet that asks in that moment ends.
+    components.start_until(_kubelet_is_healthy, layout.kubelet_command(programs, folder, of))
     ended = components.reap_until_one_ends()
     sys.exit(f"{ended} ended: see {folder / 'log' / ended}.log")
 
