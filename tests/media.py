@@ -239,7 +239,7 @@ class Worker:
     @functools.cached_property
     def looked(self) -> reader.Blocks:
         """The same of what plans read."""
-        return reader.Blocks(self.store, longest=reader.LOOKED_BYTES, most=reader.LOOKED_BYTES)
+        return reader.looked(self.store)
 
     def run(self, kind: TaskKind, task_input: Payload, results: Sequence[Payload] | None = None) -> Outcome:
         """Run one task as the worker loop would."""

@@ -102,8 +102,7 @@ class Engine:
     def leftovers(self) -> list[str]:
         """What of it is on this machine; empty after `down`."""
         mine = str(self._folder)
-        found = [f"process {pid}: {line}" for pid, line in processes.command_lines() if mine in line]
-        found += [f"mount {line}" for line in Path("/proc/self/mounts").read_text("utf-8").splitlines() if mine in line]
+        found = processes.traces(mine)
         found += [f"cgroup {group}" for group in cgroups.found(CGROUP)]
         found += [f"folder {mine}"] if self._folder.exists() else []
         return found + sorted(_traces() - self._before)

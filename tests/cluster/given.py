@@ -15,6 +15,7 @@ class Given:
 
     kubeconfig: Path
     bare: bool = False
+    equipped: bool = True
 
     def up(self, *, tied: bool = False) -> None:
         """It runs already."""

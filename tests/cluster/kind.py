@@ -46,6 +46,7 @@ class Kind:
     """A kind cluster of a name of its own."""
 
     bare = False
+    equipped = False
 
     @property
     def kubeconfig(self) -> Path:

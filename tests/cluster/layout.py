@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 OWN = ("/tmp", "/var/log", "/run")  # noqa: S108 - mount points
-"""Folders that every node has for itself (`node`): what lies there on the machine it does not see."""
+"""Where controllers put volumes, logs and sockets: nodes have their own, and do not see the machine's (`node`)."""
 BRIDGE = "academy0"
 HOST_IP = "10.99.0.1"
 CONTROL_IP = "10.99.0.2"

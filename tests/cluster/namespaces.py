@@ -43,6 +43,7 @@ class Namespaces:
     """The one such cluster of this machine: its addresses are fixed."""
 
     bare = True
+    equipped = False
 
     def __init__(self) -> None:
         self.state = cache.root() / "cluster" / "state"
@@ -96,8 +97,7 @@ class Namespaces:
     def leftovers(self) -> list[str]:
         """What of a cluster is on this machine now; empty after `down`."""
         mine = str(self.state)
-        found = [f"process {pid}: {line}" for pid, line in processes.command_lines() if mine in line]
-        found += [f"mount {line}" for line in Path("/proc/self/mounts").read_text("utf-8").splitlines() if mine in line]
+        found = processes.traces(mine)
         links = (layout.BRIDGE, *(node.veth for node in layout.NODES))
         found += [f"interface {link}" for link in links if Path("/sys/class/net", link).exists()]
         found += [f"cgroup {group}" for node in layout.NODES for group in cgroups.found(node.cgroup)]

@@ -77,11 +77,12 @@ def _await(ready: Callable[[], bool], what: str) -> None:
 
 
 def _mounts(state: Path, folder: Path) -> None:
-    """Make what the node writes outside its folder its own: /run, /tmp (its volumes, shared by all nodes), /var/log."""
+    """Make what the node writes outside its folder its own; /tmp, its volumes, all nodes share."""
+    volumes, log, run = layout.OWN
     _run("mount", "--make-rprivate", "/")
-    _run("mount", "--bind", str(state / "tmp"), "/tmp")  # noqa: S108 - where the controllers put volumes
-    _run("mount", "--bind", str(folder / "log"), "/var/log")
-    _run("mount", "-t", "tmpfs", "tmpfs", "/run")
+    _run("mount", "--bind", str(state / "tmp"), volumes)
+    _run("mount", "--bind", str(folder / "log"), log)
+    _run("mount", "-t", "tmpfs", "tmpfs", run)
     _run("mount", "--make-rshared", "/")
     Path("/run/netns").mkdir()
 
@@ -100,18 +101,10 @@ def _network(of: layout.Node) -> None:
         Path("/proc/sys", name).write_text("1", encoding="ascii")
 
 
-def _kubelet_is_healthy() -> bool:
-    try:
-        with urllib.request.urlopen("http://127.0.0.1:10248/healthz", timeout=2) as answer:
-            return bool(answer.status == HTTPStatus.OK)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def _api_is_live() -> bool:
+def _answers(url: str) -> bool:
     insecure = ssl._create_unverified_context()  # noqa: S323 - it asks whether anything answers, no more
     try:
-        with urllib.request.urlopen("https://127.0.0.1:6443/livez", timeout=2, context=insecure) as answer:
+        with urllib.request.urlopen(url, timeout=2, context=insecure) as answer:  # noqa: S310 - loopback, by `main`
             return bool(answer.status == HTTPStatus.OK)
     except (urllib.error.URLError, OSError):
         return False
@@ -123,7 +116,7 @@ def _control_plane(components: Components, programs: Path, state: Path) -> None:
         raise NotStarted("etcd is not installed")
     components.start(layout.etcd_command(etcd, state))
     components.start(layout.apiserver_command(programs, state / "pki"))
-    _await(_api_is_live, "kube-apiserver")
+    _await(lambda: _answers("https://127.0.0.1:6443/livez"), "kube-apiserver")
     # The controller manager gives up after 10 s without an API.
     components.start(layout.controller_manager_command(programs, state))
     components.start(layout.scheduler_command(programs, state))
@@ -141,7 +134,8 @@ def main(name: str, programs: Path, state: Path) -> None:
     _await(Path(layout.CRI_SOCKET).exists, "containerd")
     components.start(layout.kube_proxy_command(programs, folder, of))
     # containerd listens a moment before it serves; a kubelet that asks in that moment ends.
-    components.start_until(_kubelet_is_healthy, layout.kubelet_command(programs, folder, of))
+    kubelet = layout.kubelet_command(programs, folder, of)
+    components.start_until(lambda: _answers("http://127.0.0.1:10248/healthz"), kubelet)
     ended = components.reap_until_one_ends()
     sys.exit(f"{ended} ended: see {folder / 'log' / ended}.log")
 

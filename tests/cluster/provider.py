@@ -20,6 +20,11 @@ class Provider(Protocol):
         """Whether it comes without DNS and storage, which `add_ons` then installs."""
         ...
 
+    @property
+    def equipped(self) -> bool:
+        """Whether KEDA and metrics-server are its own, which `add_ons` then leaves alone."""
+        ...
+
     def up(self, *, tied: bool = False) -> None:
         """Start it; with `tied`, where that can be, so that it ends with this process. Raises Unavailable."""
         ...

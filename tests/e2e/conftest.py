@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from cluster import add_ons, given, kubectl, namespaces, provider
+from cluster import add_ons, kubectl, namespaces, provider
 
 
 @pytest.fixture(scope="session")
@@ -15,8 +15,7 @@ def cluster() -> Iterator[provider.Provider]:
     found = provider.find()
     found.up(tied=True)
     try:
-        if not isinstance(found, given.Given):  # whose KEDA and metrics-server are its own
-            add_ons.install(found)
+        add_ons.install(found)
         yield found
     finally:
         found.down()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cluster import archives, binaries, cache, clients, docker, images, kind, layout, namespaces
+from cluster import add_ons, archives, binaries, cache, clients, docker, given, images, kind, layout, namespaces
 
 STATE = Path("/state")
 
@@ -70,6 +70,11 @@ def test_a_cache_that_nodes_would_not_see_is_refused() -> None:
     namespaces._check_place(Path("/home/somebody/.cache/academy/cluster/state"))
     with pytest.raises(binaries.Unavailable, match=r"/var/log of their own\. XDG_CACHE_HOME"):
         namespaces._check_place(Path("/var/log/home/.cache/academy/cluster/state"))
+
+
+def test_nothing_is_installed_on_a_cluster_that_has_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(binaries, "ensure", lambda *_: pytest.fail("KEDA is built for a cluster that has one"))
+    add_ons.install(given.Given(tmp_path / "kubeconfig"))
 
 
 def test_a_machine_that_can_run_no_docker_engine_is_told_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

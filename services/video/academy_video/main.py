@@ -22,7 +22,7 @@ def build(settings: core_settings.VideoWorkerSettings) -> list[Handler]:
     except OSError as error:
         raise SettingsFault(f"VIDEO_WORKER_TEMP_DIR: {error.strerror}") from error
     store = R2Store(settings, settings.R2_VIDEO_BUCKET)
-    looked = reader.Blocks(store, longest=reader.LOOKED_BYTES, most=reader.LOOKED_BYTES)
+    looked = reader.looked(store)
     tools = Tools(
         store=store,
         blocks=reader.Blocks(store, looked),

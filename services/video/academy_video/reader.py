@@ -110,6 +110,11 @@ class Blocks:
                 self._bytes -= len(self._kept.popitem(last=False)[1])
 
 
+def looked(store: ObjectStore) -> Blocks:
+    """For what plans read: kept whole, reads of media too."""
+    return Blocks(store, longest=LOOKED_BYTES, most=LOOKED_BYTES)
+
+
 class View:
     """A file put together from extents, as ffmpeg is to see it."""
 

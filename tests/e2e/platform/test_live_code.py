@@ -34,9 +34,8 @@ def artifact() -> dict[str, Any]:
 
 def api_pod(platform: Platform) -> dict[str, Any]:
     """The one that serves."""
-    pods = platform.run.get("pods", "-l", "app.kubernetes.io/component=api")["items"]
-    (pod,) = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-    return dict(pod)
+    (pod,) = platform.run.pods("app.kubernetes.io/component=api")
+    return pod
 
 
 def started(pod: dict[str, Any]) -> int:
