@@ -39,7 +39,7 @@ def worker(tmp_path: Path) -> media.Worker:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every stretch stops at its second key frame, and reads again only a little when it goes on."""
     monkeypatch.setattr(ladder, "NORMALISE_SECONDS", 0.0)
-    monkeypatch.setattr(normalise, "_SLACKS", (100_000, None))
+    monkeypatch.setattr(normalise, "_SLACKS", (150_000, None))
     monkeypatch.setattr(normalise, "_HEAD_BYTES", 20_000)
 
 
@@ -78,12 +78,33 @@ def finished(worker: media.Worker, outcome: Outcome) -> media.Published:
     return media.finish(worker, outcome, made)
 
 
-@pytest.mark.parametrize("name", INPUTS)
+def preloaded(path: Path, chunks: int) -> Path:
+    """The AVI, its sound that many chunks ahead of its pictures, as capture programs write it; without an index."""
+    data = path.read_bytes()
+    start = data.index(b"movi") + 4
+    end = start - 4 + int.from_bytes(data[start - 8 : start - 4], "little")
+    order, at = [], start
+    while at < end:
+        after = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+        after += after % 2
+        number = len(order) - (chunks if data[at : at + 4] == b"01wb" else 0)
+        order.append((number, at, after))
+        at = after
+    moved = b"".join(data[at:after] for _, at, after in sorted(order))
+    path.write_bytes(data[:start] + moved)
+    return path
+
+
+@pytest.mark.parametrize("name", [*INPUTS, "preloaded.avi"])
 @pytest.mark.usefixtures("hurried")
 def test_a_copy_in_many_stretches_is_the_copy_in_one(
     worker: media.Worker, numbered: media.Numbered, tmp_path: Path, name: str
 ) -> None:
-    source = media.upload_source(worker.store, recorded(numbered, tmp_path / name, *INPUTS[name]))
+    if name == "preloaded.avi":
+        path = preloaded(recorded(numbered, tmp_path / name, *INPUTS["m.avi"]), 40)
+    else:
+        path = recorded(numbered, tmp_path / name, *INPUTS[name])
+    source = media.upload_source(worker.store, path)
     outcomes = list(stretches(worker, worker.run(PLAN, source)))
     assert len(outcomes) > 5, "it was not cut"
     made = finished(worker, outcomes[-1])
@@ -95,7 +116,7 @@ def test_a_copy_in_many_stretches_is_the_copy_in_one(
     for onset in (frame for frame in flashing if frame - 1 not in flashing):
         expected = int(numbers.index(onset) * media.RATE / 30)
         heard = next(at for at in range(max(0, expected - 12_000), expected + 12_000) if abs(samples[at]) > 9000)
-        assert abs(heard - expected) <= 2 * media.RATE / 30
+        assert abs(heard - expected) <= media.RATE / 100
 
 
 @pytest.mark.usefixtures("hurried")

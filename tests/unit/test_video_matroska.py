@@ -2,7 +2,7 @@
 
 import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import media
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from academy_video import ebml, keyframes
-from academy_video.intermediate import Clusters, Index, Memory, Place, front_of
+from academy_video.intermediate import Clusters, Index, Memory, Place, Shifts, front_of
 
 TRACKS = ebml.Tracks(
     ebml.element(
@@ -109,33 +109,60 @@ def test_the_longest_gap_counts_the_end(keys: list[int], end: int, expected: int
     assert keyframes.longest_gap(list(map(Fraction, keys)), Fraction(end)) == expected
 
 
-def test_a_place_is_known_again_wherever_reading_began() -> None:
-    blocks = [
+def lecture(sounds: Callable[[int], bytes]) -> list[ebml.Block]:
+    """200 pictures of 40 ms, each tenth a key frame, and a sound after each."""
+    return [
         each
         for number in range(200)
         for each in (
             block(1, 40 * number, b"p%d" % number, key=number % 10 == 0),
-            block(2, 40 * number + 7, b"s%d" % number, key=True),
+            block(2, 40 * number + 7, sounds(number), key=True),
         )
     ]
+
+
+def place_of(blocks: list[ebml.Block], picture: int, shifts: Shifts) -> Place:
     memory = Memory(1)
-    for each in blocks[: 2 * 150 + 1]:
+    for each in blocks[: 2 * picture + 1]:
         memory.feed(each)
-    place = memory.place(1234, blocks[2 * 150], 99_000)
+    return memory.place(1234, blocks[2 * picture], shifts)
+
+
+def met(blocks: list[ebml.Block], start: int, wanted: Place, own: Shifts) -> list[tuple[int, Shifts]]:
+    """(time of the picture, shifts found) where `wanted` is met, read from `start` with clocks moved by `own`."""
+    again, found = Memory(1), []
+    for each in blocks[start:]:
+        again.feed(each.moved(own.picture if each.track == 1 else own.sound))
+        if each.key and each.track == 1 and (shifts := again.met(wanted)) is not None:
+            found.append((each.time, shifts))
+    return found
+
+
+def test_a_place_is_known_again_wherever_reading_began() -> None:
+    blocks = lecture(lambda number: b"s%d" % number)
+    place = place_of(blocks, 150, Shifts(93_000, 93_500))
     assert (place.byte, place.time) == (1234, 99_000)
+    own = Shifts(-2000, -2600)  # this run's clocks are others, and not one
+    found = [(40 * 150, Shifts(95_000, 96_100))]
+    assert met(blocks, 0, place, own) == found
+    assert met(blocks, 2 * 100, place, own) == found
+    assert met(blocks, 2 * 148, place, own) == []  # too little lies before it to be sure
 
-    def met(start: int, wanted: Place) -> list[int]:
-        again, found = Memory(1), []
-        for each in blocks[start:]:
-            moved = each.moved(-40 * 50)  # this run's clock is another
-            again.feed(moved)
-            if moved.key and moved.track == 1 and again.at(wanted):
-                found.append(each.time)
-        return found
 
-    assert met(0, place) == [40 * 150]
-    assert met(2 * 100, place) == [40 * 150]
-    assert met(2 * 148, place) == []  # too little lies before it to be sure
+@pytest.mark.parametrize("changes", [range(60, 62), range(110, 112)])
+def test_silence_does_not_hide_where_the_sound_lies(changes: range) -> None:
+    """Its packets are all alike: the last that are not say how the tracks lie."""
+    blocks = lecture(lambda number: b"loud%d" % number if number in changes else b"silent")
+    place = place_of(blocks, 150, Shifts(0, 0))
+    assert met(blocks, 80, place, Shifts(-2000, -2600)) == [(40 * 150, Shifts(2000, 2600))]
+
+
+def test_where_all_sound_is_alike_the_tracks_stay_as_they_are_read() -> None:
+    blocks = lecture(lambda _: b"silent")
+    place = place_of(blocks, 150, Shifts(0, 0))
+    ((_, shifts),) = met(blocks, 0, place, Shifts(-2000, -2013))
+    assert shifts.picture == 2000
+    assert abs(shifts.sound - 2000) <= 20
 
 
 def test_an_unfinished_intermediate_has_no_files() -> None:

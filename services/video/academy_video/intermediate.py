@@ -10,6 +10,7 @@ import base64
 import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -41,6 +42,18 @@ class Place(Payload):
     """Digest of the key frame and the pictures before it."""
     sounds: tuple[str, ...]
     """Digests of packets of the sound that end a second or more before the key frame."""
+    sound_time: int | None = None
+    """Of the last of `sounds` in the lecture; None without any."""
+
+
+class Shifts(NamedTuple):
+    """What makes one run's times the lecture's, ms.
+
+    Read from its middle, AVI counts its pictures and its sound from what comes first of each: they differ then.
+    """
+
+    picture: int
+    sound: int
 
 
 class Index(Payload):
@@ -133,18 +146,22 @@ class Memory:
 
     _PICTURES = 8
     _SOUNDS = 8
+    _UNCHANGED = 800
+    """How many packets back a change of the sound is looked for: 20 s of AAC or MP3."""
     _RECENT = 4000
     _APART_MS = 1000
 
     def __init__(self, picture: int) -> None:
         self._picture = picture
         self._pictures: deque[bytes] = deque(maxlen=self._PICTURES)
+        self._newest = 0
         self._sounds: deque[ebml.Block] = deque(maxlen=self._RECENT)
 
     def feed(self, block: ebml.Block) -> None:
         """Take the next packet."""
         if block.track == self._picture:
             self._pictures.append(block.payload)
+            self._newest = block.time
         else:
             self._sounds.append(block)
 
@@ -152,18 +169,40 @@ class Memory:
         """Packets of the sound, the last ones, in order."""
         return tuple(self._sounds)
 
-    def place(self, byte: int, key: ebml.Block, time: int) -> Place:
-        """The place of `key`, which was fed last and is at `time` of the lecture."""
-        sounds = [block for block in self._sounds if block.time < key.time - self._APART_MS][-self._SOUNDS :]
-        return Place(byte=byte, time=time, pictures=self._seen(), sounds=tuple(map(_digest, sounds)))
+    def place(self, byte: int, key: ebml.Block, shifts: Shifts) -> Place:
+        """The place of `key`, which was fed last. Its sounds end where sound last changed: silence is all alike."""
+        time = key.time + shifts.picture
+        sounds = [block for block in self._sounds if block.time + shifts.sound < time - self._APART_MS]
+        recent = [block.payload for block in sounds[-self._UNCHANGED :]]
+        changes = [at for at in range(1, len(recent)) if recent[at] != recent[at - 1]]
+        if changes:
+            del sounds[len(sounds) - len(recent) + changes[-1] + 1 :]
+        sounds = sounds[-self._SOUNDS :]
+        return Place(
+            byte=byte,
+            time=time,
+            pictures=self._seen(),
+            sounds=tuple(map(_digest, sounds)),
+            sound_time=sounds[-1].time + shifts.sound if sounds else None,
+        )
 
-    def at(self, place: Place) -> bool:
-        """Whether the picture that was fed last is the place's key frame."""
+    def met(self, place: Place) -> Shifts | None:
+        """The shifts of this run when the picture that was fed last is the place's key frame.
+
+        Of sounds that are all alike, those are taken that leave the tracks as they lie in what is read.
+        """
         if self._seen() != place.pictures:
-            return False
-        recent = [_digest(block) for block in self._sounds]
-        wanted = list(place.sounds)
-        return any(recent[at : at + len(wanted)] == wanted for at in range(len(recent) - len(wanted) + 1))
+            return None
+        picture = place.time - self._newest
+        if place.sound_time is None:
+            return Shifts(picture, picture)
+        recent, wanted = [_digest(block) for block in self._sounds], list(place.sounds)
+        ends = range(len(wanted), len(recent) + 1)
+        sounds = (
+            place.sound_time - self._sounds[end - 1].time for end in ends if recent[end - len(wanted) : end] == wanted
+        )
+        nearest = min(sounds, key=lambda sound: abs(sound - picture), default=None)
+        return None if nearest is None else Shifts(picture, nearest)
 
     def _seen(self) -> str:
         return hashlib.sha256(b"".join(self._pictures)).hexdigest()[:_HASH_DIGITS]

@@ -25,7 +25,7 @@ from academy_core.ledger import NewTask
 from academy_core.tasks import Outcome, TaskContext
 from academy_core.video import NORMALISE, PLAN, NormaliseInput, NormaliseResult
 from academy_video import cut, ebml, ffmpeg, ladder, loudness, plan, process, reader
-from academy_video.intermediate import FOLDER, Clusters, File, Index, Memory, Place, front_of, tracks_of
+from academy_video.intermediate import FOLDER, Clusters, File, Index, Memory, Place, Shifts, front_of, tracks_of
 from academy_video.tools import CACHE_CONTROL, Tools
 
 _PIECE_BYTES = 32 * 1024 * 1024
@@ -33,6 +33,8 @@ _HEAD_BYTES = 1024 * 1024
 """Read again when a copy goes on: the headers, with which any place of the rest can be read."""
 _SLACKS = (16 * 1024 * 1024, 256 * 1024 * 1024, None)
 """How far before a place a copy reads again, one try after the other; None is from the start."""
+_ROUNDING_MS = 1
+"""Two runs that count from different packets round the same one's time to neighbouring milliseconds."""
 _MOOF = re.compile(rb"....moof\x00\x00\x00\x10mfhd", re.DOTALL)
 _MOOF_BYTES = 16
 _TYPE = "video/x-matroska"
@@ -95,6 +97,7 @@ class _Saving:
         self._buffer = bytearray()
         self._pieces = list(index.pieces)
         self._last_picture, self._last_sound = index.last_picture, index.last_sound
+        self._saved_sound = index.last_sound + _ROUNDING_MS if index.pieces else index.last_sound
 
     @property
     def began(self) -> bool:
@@ -107,7 +110,7 @@ class _Saving:
             raise Permanent("longer than any lecture", reason=plan.TOO_LONG)
         if block.track == self._picture:
             self._last_picture = max(self._last_picture, block.time)
-        elif block.time <= self._before.last_sound:
+        elif block.time <= self._saved_sound:
             return
         else:
             self._last_sound = max(self._last_sound, block.time)
@@ -222,7 +225,7 @@ class _Follower:
         self._picture = tracks.picture
         self._saving = _Saving(tools, context, self.index, self._picture)
         self._memory = Memory(self._picture)
-        self._shift = _shift(task, self.index)
+        self._shifts = _shifts(task, self.index)
         self._deadline = time.monotonic() + ladder.NORMALISE_SECONDS
 
     def follow(self, blocks: Iterator[ebml.Tracks | ebml.Block], position: Callable[[], int]) -> bool:
@@ -232,22 +235,22 @@ class _Follower:
                 continue
             self._memory.feed(block)
             key = block.key and block.track == self._picture
-            if self._shift is None:
+            if self._shifts is None:
                 if key:
                     self._look(block)
                 continue
             if key and self._over():
-                self.finish(self._memory.place(position(), block, block.time + self._shift))
+                self.finish(self._memory.place(position(), block, self._shifts))
                 return True
             if key:
                 done = 100 * position() / self._context.input.source.source_bytes
-                self._context.progress(min(done, 99), max(0, block.time + self._shift) / 1000)
-            self._saving.add(block.moved(self._shift))
+                self._context.progress(min(done, 99), max(0, block.time + self._shifts.picture) / 1000)
+            self._save(block, self._shifts)
         return False
 
     def finish(self, place: Place | None) -> Index:
         """Save the rest. Raises _Lost when the place to go on from never came."""
-        if self._shift is None:
+        if self._shifts is None:
             raise _Lost
         self.index = self._saving.finish(place)
         return self.index
@@ -255,20 +258,24 @@ class _Follower:
     def _look(self, block: ebml.Block) -> None:
         """Go on with this key frame when it is the one; the sound around it may have come before it."""
         place = self.index.place
-        if place is not None and self._memory.at(place):
-            self._shift = place.time - block.time
+        self._shifts = None if place is None else self._memory.met(place)
+        if self._shifts is not None:
             for each in (*self._memory.sounds(), block):
-                self._saving.add(each.moved(self._shift))
+                self._save(each, self._shifts)
+
+    def _save(self, block: ebml.Block, shifts: Shifts) -> None:
+        self._saving.add(block.moved(shifts.picture if block.track == self._picture else shifts.sound))
 
     def _over(self) -> bool:
         return self._saving.began and time.monotonic() >= self._deadline
 
 
-def _shift(task: NormaliseInput, index: Index) -> int | None:
-    """What makes this run's times the lecture's, ms; None until a copy has met the place where it goes on."""
+def _shifts(task: NormaliseInput, index: Index) -> Shifts | None:
+    """This run's shifts; None until a copy has met the place where it goes on."""
     if task.mode == "encode":
-        return -math.floor((Fraction(task.start_seconds) + ffmpeg.ENCODE_BASE_SECONDS) * 1000)
-    return 0 if index.place is None else None
+        shift = -math.floor((Fraction(task.start_seconds) + ffmpeg.ENCODE_BASE_SECONDS) * 1000)
+        return Shifts(shift, shift)
+    return Shifts(0, 0) if index.place is None else None
 
 
 def _view(
