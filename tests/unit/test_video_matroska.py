@@ -81,7 +81,12 @@ def test_the_index_leads_to_every_key_frame(blocks: list[ebml.Block]) -> None:
     whole = ebml.front(TRACKS, index.cues, 1, 0, len(data)) + data
     times = sorted({each.time for each in blocks if each.track == 1 and each.key})
     keys = keyframes.of_source("matroska,webm", lambda at, n: whole[at : at + n], len(whole), 0, "0x1")
-    assert keys == ([Fraction(time - times[0], 1000) for time in times] if times else None)
+    every = [Fraction(time - times[0], 1000) for time in times]
+    if keys is None:
+        assert not every
+    else:  # of those that lie close together some are left out: see test_video_keyframes
+        assert set(keys) <= set(every)
+        assert (keys[0], keys[-1]) == (every[0], every[-1])
     for time, offset in index.cues:
         (first, *_) = (each for each in read_back(data[offset:]) if isinstance(each, ebml.Block))
         assert (first.track, first.time, first.key) == (1, time, True)

@@ -346,6 +346,14 @@ def test_a_header_is_parsed() -> None:
     assert parsed.audios[0].rate == 44_100
     assert parsed.claimed_end == Fraction("11.5")
     assert probe.parse('{"streams": [], "format": {"duration": "N/A"}}').claimed_end is None
+    counted = {"format_name": "matroska,webm", "start_time": "7.0", "duration": "17.0"}
+    assert probe.parse(json.dumps({"format": counted})).claimed_end == 17, "Matroska counts from 0"
+
+
+@pytest.mark.parametrize(("said", "turn"), [(-90, 270), (180, 180), (44, 0), (46.5, 90), (-45.1, 270), (359.9, 0)])
+def test_any_display_matrix_is_a_quarter_turn(said: float, turn: int) -> None:
+    stream = {"index": 0, "codec_type": "video", "side_data_list": [{"rotation": said}]}
+    assert probe.parse(json.dumps({"streams": [stream]})).videos[0].rotation == turn
 
 
 def test_tails_are_the_latest_packets_whatever_their_order() -> None:

@@ -6,9 +6,9 @@ ffprobe prints neither without reading the whole file. Whatever is odd here mean
 
 import contextlib
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from academy_video import boxes, ebml
 
@@ -16,8 +16,16 @@ Fetch = Callable[[int, int], bytes]
 """(offset, length) -> bytes of the source, fewer at its end."""
 
 _MAX_INDEX = 64 * 1024 * 1024
+"""Of MP4. What becomes objects of Python is bounded closer: it takes up to fifty times its bytes."""
+_MAX_CUES = 16 * 1024 * 1024
+_MAX_HEADERS = 1024 * 1024
+"""Of all that is read of Matroska beside its Cues."""
 _MAX_STEPS = 4096
 """Boxes or elements looked at on the way to the index."""
+_MOST_ENTRIES = 12 * 3600 * 120
+"""Samples at most: twelve hours at 120 a second."""
+_APART = Fraction(1, 2)
+"""Seconds: of key frames closer than this, only those are kept that bound a longer gap."""
 
 
 def of_source(container: str, fetch: Fetch, size: int, stream_index: int, stream_id: str) -> list[Fraction] | None:
@@ -51,23 +59,19 @@ def longest_gap(keys: Sequence[Fraction], end: Fraction) -> Fraction:
 
 
 def _of_mp4(fetch: Fetch, size: int, track: int) -> list[Fraction] | None:
-    trak = _trak(fetch, size, track)
-    return None if trak is None else _sync_times(trak)
-
-
-def _trak(fetch: Fetch, size: int, track: int) -> bytes | None:
     moov = _moov(fetch, size)
     if moov is None:
         return None
-    for kind, start, end in boxes.children(moov, 8, len(moov)):
-        if kind == b"trak" and _track_id(moov[start:end]) == track:
-            return moov[start:end]
-    return None
+    parts = list(islice(boxes.children(moov, 8, len(moov)), _MAX_STEPS))
+    if any(kind == b"mvex" for kind, _, _ in parts):
+        return None  # a fragmented file: what its index lists, if anything, is its first fragment
+    traks = (moov[start:end] for kind, start, end in parts if kind == b"trak")
+    return next((_sync_times(trak) for trak in traks if _track_id(trak) == track), None)
 
 
 def _tables(trak: bytes) -> dict[bytes, tuple[int, int]]:
     table, table_end = boxes.find(trak, b"trak", b"mdia", b"minf", b"stbl")
-    return {kind: (at, end) for kind, at, end in boxes.children(trak, table + 8, table_end)}
+    return {kind: (at, end) for kind, at, end in islice(boxes.children(trak, table + 8, table_end), _MAX_STEPS)}
 
 
 def _moov(fetch: Fetch, size: int) -> bytes | None:
@@ -100,48 +104,70 @@ def _sync_times(trak: bytes) -> list[Fraction] | None:
     version = trak[start + 8]
     (scale,) = struct.unpack_from(">I", trak, start + (28 if version else 20))
     parts = _tables(trak)
-    runs = list(_pairs(trak, *parts[b"stts"])) if b"stts" in parts else []
-    if not runs:
-        return None  # a fragmented file: its samples are listed nowhere as a whole
-    if b"stss" not in parts:
-        return list(_times(runs, range(1, sum(count for count, _ in runs) + 1), scale))
-    at, end = parts[b"stss"]
-    (count,) = struct.unpack_from(">I", trak, at + 12)
-    if at + 16 + 4 * count > end:
+    if b"stts" not in parts:
         return None
-    return list(_times(runs, struct.unpack_from(f">{count}I", trak, at + 16), scale))
+    table = parts[b"stts"]
+    samples = sum(count for count, _ in _rows(trak, *table, ">II"))
+    if not 0 < samples <= _MOST_ENTRIES:
+        return None
+    syncs: Iterable[int] = range(1, samples + 1)
+    if b"stss" in parts:
+        syncs = (sample for (sample,) in _rows(trak, *parts[b"stss"], ">I"))
+    return list(_bounding(_times(_rows(trak, *table, ">II"), syncs), scale)) or None
 
 
-def _pairs(data: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
+def _rows(data: bytes, at: int, end: int, form: str) -> Iterator[tuple[int, ...]]:
+    """The rows of a table, one after the other: a hostile one is far larger as objects than as bytes."""
     (count,) = struct.unpack_from(">I", data, at + 12)
-    if at + 16 + 8 * count > end:
-        raise boxes.BadBox("a table reaches behind its box")
-    yield from struct.iter_unpack(">II", data[at + 16 : at + 16 + 8 * count])
+    size = struct.calcsize(form)
+    if at + 16 + size * count > end or count > _MOST_ENTRIES:
+        raise boxes.BadBox("a table is longer than its box or any lecture")
+    yield from struct.iter_unpack(form, memoryview(data)[at + 16 : at + 16 + size * count])
 
 
-def _times(runs: Sequence[tuple[int, int]], samples: Sequence[int], scale: int) -> Iterator[Fraction]:
-    """Decode times of these samples (counted from 1, rising), in seconds from the first of them."""
-    run, before, ticks, origin = 0, 0, 0, None
+def _times(runs: Iterator[tuple[int, ...]], samples: Iterable[int]) -> Iterator[int]:
+    """Decode times of these samples (counted from 1, rising), in ticks; `runs` are (how many, ticks each)."""
+    before, ticks, count, each = 0, 0, 0, 0
     for sample in samples:
-        while run < len(runs) and sample - 1 >= before + runs[run][0]:
-            before, ticks, run = before + runs[run][0], ticks + runs[run][0] * runs[run][1], run + 1
-        if run == len(runs):
-            return
-        time = ticks + (sample - 1 - before) * runs[run][1]
-        origin = time if origin is None else origin
-        yield Fraction(time - origin, scale)
+        while sample - 1 >= before + count:
+            before, ticks = before + count, ticks + count * each
+            count, each = next(runs, (0, -1))
+            if each < 0:
+                return
+        yield ticks + (sample - 1 - before) * each
+
+
+def _bounding(times: Iterable[int], scale: int) -> Iterator[Fraction]:
+    """Seconds from the first, of the times (rising) but those that lie closer than `_APART` to both neighbours."""
+    origin = kept = before = None
+    for time in times:
+        if origin is None or kept is None or before is None:
+            origin = kept = before = time
+            yield Fraction(0)
+        elif Fraction(time - kept, scale) >= _APART:
+            if before != kept:
+                yield Fraction(before - origin, scale)
+            yield Fraction(time - origin, scale)
+            kept = before = time
+        else:
+            before = time
+    if origin is not None and before is not None and before != kept:
+        yield Fraction(before - origin, scale)
 
 
 def _of_matroska(fetch: Fetch, size: int, stream_index: int) -> list[Fraction] | None:
-    scale, numbers, cues = 1_000_000, list[int](), b""
+    scale, numbers, cues, left = 1_000_000, list[int](), b"", _MAX_HEADERS
     wanted = [_segment(fetch)]
     for at in wanted:
         for kind, start, end in _level_one(fetch, at, size):
             if kind == ebml.CLUSTER:
                 break
-            if end - start > _MAX_INDEX or kind not in {ebml.SEEK_HEAD, ebml.INFO, ebml.TRACKS, ebml.CUES}:
+            if kind == ebml.CUES and end - start <= _MAX_CUES:
+                cues = fetch(start, end - start)
+                break
+            if end - start > left or kind not in {ebml.SEEK_HEAD, ebml.INFO, ebml.TRACKS}:
                 continue
-            body = fetch(start, end - start)
+            body, left = fetch(start, end - start), left - (end - start)
             fields = list(ebml.children(body, 0, len(body)))
             if kind == ebml.SEEK_HEAD and not cues and len(wanted) == 1:
                 wanted += [wanted[0] + offset for offset in _seek_positions(body, fields)]
@@ -149,13 +175,10 @@ def _of_matroska(fetch: Fetch, size: int, stream_index: int) -> list[Fraction] |
                 scale = next((ebml.number(body, each) for each in fields if each.kind == ebml.TIMESTAMP_SCALE), scale)
             elif kind == ebml.TRACKS:
                 numbers = list(ebml.Tracks(ebml.element(kind, body)).types())
-            elif kind == ebml.CUES:
-                cues = body
-                break
     if not cues or stream_index >= len(numbers):
         return None
     times = sorted(set(_cue_times(cues, numbers[stream_index])))
-    return [Fraction((time - times[0]) * scale, 10**9) for time in times] or None
+    return list(_bounding((time * scale for time in times), 10**9)) or None
 
 
 def _segment(fetch: Fetch) -> int:

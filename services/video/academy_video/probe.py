@@ -26,7 +26,7 @@ _FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class VideoStream:
-    """A picture stream. `rotation` is the display matrix's, in degrees."""
+    """A picture stream. `rotation` is the display matrix's, the nearest quarter turn, in degrees."""
 
     index: int
     codec: str
@@ -101,10 +101,12 @@ def parse(text: str) -> Source:
     document = json.loads(text)
     streams: Sequence[Mapping[str, Any]] = document.get("streams", ())
     container = document.get("format", {})
+    name = str(container.get("format_name", ""))
     start, duration = _number(container.get("start_time")), _number(container.get("duration"))
+    from_zero = "matroska" in name or start is None
     return Source(
-        container=str(container.get("format_name", "")),
-        claimed_end=None if duration is None else duration + max(start or Fraction(0), Fraction(0)),
+        container=name,
+        claimed_end=None if duration is None else duration + (0 if from_zero else max(start or 0, 0)),
         videos=tuple(
             _video(stream)
             for stream in streams
@@ -139,7 +141,7 @@ def _video(stream: Mapping[str, Any]) -> VideoStream:
         average_rate=_ratio(stream.get("avg_frame_rate")),
         start=_start(stream),
         default=bool(stream.get("disposition", {}).get("default")),
-        rotation=round(float(rotations[0])) % 360 if rotations else 0,
+        rotation=90 * round(float(rotations[0]) / 90) % 360 if rotations else 0,
         interlaced=stream.get("field_order", "progressive") not in {"progressive", "unknown"},
         transfer=str(stream.get("color_transfer", "")),
         matrix=str(stream.get("color_space", "")),

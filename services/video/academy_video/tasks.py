@@ -90,7 +90,7 @@ def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> O
         turn = 0 if index is None else -index.rotation % 360
         made = plan.plan(task, source, tails, rules, keys=keys or (), turn=turn)
         places = [(video.start or Fraction(0)) + key for key in keys or ()]
-        windows = _windows(audio, tails, places)
+        windows = _windows(audio, tails, places, video.index)
         # Where sound is listened to anyway: what is read for a look at the picture stays in the reader's cache for it.
         looks = [window[0] for window in windows if window is not None] or places
         with ThreadPoolExecutor(_LOOKING) as pool:
@@ -119,13 +119,14 @@ def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> O
 
 
 def _windows(
-    audio: probe.AudioStream | None, tails: Mapping[int, probe.Tail], places: Sequence[Fraction]
+    audio: probe.AudioStream | None, tails: Mapping[int, probe.Tail], places: Sequence[Fraction], video: int
 ) -> tuple[loudness.Window | None, ...]:
-    """Where the sound is measured; nowhere when there is none."""
-    if audio is None or audio.index not in tails:
+    """Where the sound is measured; nowhere when there is none. Its end is the picture's where it is not known."""
+    tail = None if audio is None else tails.get(audio.index, tails.get(video))
+    if audio is None or tail is None:
         return ()
     start = audio.start or Fraction(0)
-    return loudness.windows(start, tails[audio.index].end - start, places)
+    return loudness.windows(start, tail.end - start, places)
 
 
 def _heard(  # noqa: PLR0913, PLR0917 - each is one fact of the listening

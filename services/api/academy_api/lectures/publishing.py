@@ -170,16 +170,25 @@ class PlaylistWriter:
     def _write(self, step: _Step) -> None:
         """Media playlists first, the master last: a player never sees a master whose parts are missing."""
         for name, text in step.media.items():
-            self._grow(step.prefix + name, text, cache_control=playlists.ENDED if step.ended else playlists.GROWING)
+            self._grow(step.prefix + name, text, ended=step.ended)
         self._write_master(step)
 
-    def _grow(self, key: str, text: str, *, cache_control: str) -> None:
+    def _grow(self, key: str, text: str, *, ended: bool) -> None:
+        """Write what is longer; what is stored is never taken back while chunks come.
+
+        Ended it takes the place of whatever differs: after a restore of the database chunks are made again, and another
+        build of ffmpeg makes other bytes, with other names. The older files play until publish has seen all new ones.
+        """
+        cache_control = playlists.ENDED if ended else playlists.GROWING
         stored = self._read(key)
         if stored is None:
             self._put(key, text, cache_control, None)
             return
         ours, theirs = playlists.entries(text), playlists.entries(stored.text)
         if ours != theirs and ours.startswith(theirs):
+            self._put(key, text, cache_control, stored.etag)
+        elif ended and ours != theirs:
+            _log.warning("playlist_replaced", key=key)
             self._put(key, text, cache_control, stored.etag)
         elif not theirs.startswith(ours):
             raise PlaylistDiffers(key)
