@@ -19,6 +19,7 @@ from academy_core.settings import MigrateSettings
 from academy_core.store import ObjectStore
 
 DUMP_SECONDS = 3600
+SNAPSHOT_LOOK_SECONDS = 30
 CHUNK_BYTES = 1024 * 1024
 _ERROR_BYTES = 2000
 
@@ -88,6 +89,10 @@ def snapshot(region: str, instance: str, identifier: str) -> None:
     client = boto3.client("rds", region_name=region)
     try:
         client.create_db_snapshot(DBInstanceIdentifier=instance, DBSnapshotIdentifier=identifier)
-        client.get_waiter("db_snapshot_available").wait(DBSnapshotIdentifier=identifier)
+        waiter = client.get_waiter("db_snapshot_available")
+        waiter.wait(
+            DBSnapshotIdentifier=identifier,
+            WaiterConfig={"Delay": SNAPSHOT_LOOK_SECONDS, "MaxAttempts": DUMP_SECONDS // SNAPSHOT_LOOK_SECONDS},
+        )
     except (BotoCoreError, ClientError) as error:
         raise BackupFailed(f"snapshot of {instance}: {error}") from error
