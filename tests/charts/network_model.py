@@ -63,11 +63,11 @@ def _ports(rule: Manifest, port: int, protocol: str) -> bool:
 
 def _peer(peer: Manifest, here: Place, there: Place) -> bool:
     if "ipBlock" in peer:
-        # A block is for addresses outside: a plug-in need not match pods by it.
+        # Pods too: on the VPC CNI they have addresses of the VPC.
         block = peer["ipBlock"]
         address = ipaddress.ip_address(there.address)
         inside = any(address in ipaddress.ip_network(cidr) for cidr in block.get("except", ()))
-        return there.namespace is None and address in ipaddress.ip_network(block["cidr"]) and not inside
+        return address in ipaddress.ip_network(block["cidr"]) and not inside
     if there.namespace is None:
         return False
     if "namespaceSelector" in peer:

@@ -5,7 +5,7 @@ from itertools import product
 
 import network_model
 import pytest
-from charts_support import SITE, STAGES, Refused, Release, render, stage
+from charts_support import MATRIX, SITE, STAGES, Refused, Release, render, stage
 from network_model import Place
 
 COMPONENTS = (
@@ -61,7 +61,8 @@ def wanted(release: Release) -> Iterator[tuple[str, str, int]]:  # noqa: C901, P
     monitored = bool(release.of("PodMonitor"))
     apis = ("api", "api-internal") if internal else ("api",)
     exists = {*COMPONENTS} - (set() if internal else {"api-internal"}) - (set() if pooled else {"pgbouncer"})
-    yield "load-balancer", "api", 8000
+    if release.of("Ingress") or release.of("HTTPRoute"):
+        yield "load-balancer", "api", 8000
     yield "test", "api", 8000
     for caller in ("relay", *WORKERS):
         yield caller, apis[-1], 8000
@@ -94,6 +95,8 @@ CASES = {
     "stage-1": stage(1),
     "stage-3": stage(3),
     "monitored": render(STAGES[2], SITE, sets={"monitoring.enabled": True}),
+    "without-load-balancer": stage(1, ingress__enabled=False, networkPolicy__loadBalancerCidrs=[]),
+    "gateway": render(STAGES[0], SITE, sets=MATRIX["gateway"]),
     "without-pgbouncer": render(STAGES[0], SITE, sets={"pgbouncer.enabled": False, "database.maxConcurrency": 8}),
 }
 
@@ -119,6 +122,13 @@ def test_every_pair_of_places_on_every_port(case: str) -> None:
     assert passed == expected, {"shut": sorted(expected - passed), "open": sorted(passed - expected)}
 
 
+def test_the_model_takes_pods_by_their_addresses() -> None:
+    """Else it could not see that a load balancer's block which is too wide lets every pod in."""
+    policies = list(stage(1, networkPolicy__loadBalancerCidrs=["10.0.0.0/16"]).of("NetworkPolicy").values())
+    (other,) = [place for place in ELSEWHERE if place.name == "other-namespace"]
+    assert network_model.allows(policies, other, PODS[0], 8000)
+
+
 def test_dns_is_asked_over_udp_too() -> None:
     policies = list(stage(1).of("NetworkPolicy").values())
     (dns,) = [place for place in ELSEWHERE if place.name == "dns"]
@@ -133,6 +143,14 @@ def test_a_pod_that_another_chart_puts_there_is_shut_in() -> None:
     for place in [*PODS, *ELSEWHERE[1:]]:
         assert not network_model.allows(policies, stranger, place, 443)
         assert not network_model.allows(policies, place, stranger, 8000)
+
+
+@pytest.mark.parametrize("entrance", ["ingress.enabled", "gateway.enabled"])
+def test_a_load_balancer_is_told_from_pods_by_its_subnets(entrance: str) -> None:
+    sets = {"ingress.enabled": False, entrance: True, "gateway.name": "edge", "networkPolicy.loadBalancerCidrs": []}
+    with pytest.raises(Refused, match=r"networkPolicy\.loadBalancerCidrs: needed"):
+        render(STAGES[0], SITE, sets=sets)
+    render(STAGES[0], SITE, sets={**sets, "networkPolicy.enabled": False})
 
 
 def test_what_must_be_known_is_asked_for() -> None:

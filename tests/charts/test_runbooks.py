@@ -1,9 +1,14 @@
 """Runbooks and deploy.md name Deployments, Secrets and settings that are really there."""
 
+import os
 import re
+import subprocess
+from pathlib import Path
 
+import network_model
 import pytest
 from charts_support import ROOT, render, stage
+from network_model import Place
 
 from academy_core.settings import ApiSettings, WorkerSettings
 
@@ -55,6 +60,33 @@ def test_an_r2_token_has_the_readers_of_the_table_and_no_other(secret: str) -> N
     ]
     listed = set(re.findall(r"`(academy-[a-z-]+)`", row.split("|")[3])) or {secret}
     assert readers(secret) - {"academy-test"} == listed
+
+
+FAKE_KUBECTL = """#!/bin/sh
+case "$*" in
+  *"get service academy-api"*) echo 10.0.0.9 ;;
+  *run*) printf '%s\\n' "$@" >> "$ASKED" ;;
+esac
+"""
+
+
+def test_the_proof_of_the_policies_asks_once_as_who_may_and_once_as_who_may_not(tmp_path: Path) -> None:
+    """The same address both times: what is refused is refused by a policy and not for a name that is wrong."""
+    (block,) = re.findall(r"```sh\n(api=.*?)```", DEPLOY.read_text(), re.DOTALL)
+    (tmp_path / "kubectl").write_text(FAKE_KUBECTL)
+    (tmp_path / "kubectl").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ASKED": str(tmp_path / "asked")}
+    subprocess.run(["sh", "-euc", block], env=environment, check=True, timeout=60)
+    asked = (tmp_path / "asked").read_text()
+    assert asked.count("nc -w 5 10.0.0.9 8000") == 2
+    policies = list(stage(1).of("NetworkPolicy").values())
+    (api,) = [template for name, template in stage(1).pods() if name == "academy-api"]
+    target = Place("api", "10.0.20.1", "academy", api["metadata"]["labels"])
+    passes = []
+    for listed in re.findall(r"^--labels=(.*)$", asked, re.MULTILINE):
+        labels = dict(label.split("=") for label in listed.split(","))
+        passes.append(network_model.allows(policies, Place("check", "10.0.20.2", "academy", labels), target, 8000))
+    assert passes == [True, False]
 
 
 def test_every_setting_named_exists() -> None:

@@ -17,6 +17,9 @@ one message.
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if and $v.networkPolicy.enabled (or $v.ingress.enabled $v.gateway.enabled) (not $v.networkPolicy.loadBalancerCidrs) -}}
+{{- $faults = append $faults "networkPolicy.loadBalancerCidrs: needed while ingress.enabled or gateway.enabled: the load balancer's own subnets, since pods have addresses of the VPC too" -}}
+{{- end -}}
 {{- if and $v.secrets.externalSecrets.enabled (not $v.secrets.externalSecrets.storeName) -}}
 {{- $faults = append $faults "secrets.externalSecrets.storeName: needed while it is enabled" -}}
 {{- end -}}
