@@ -3,7 +3,8 @@
 import configparser
 
 import pytest
-from charts_support import RENDERINGS, SITE, STAGES, Refused, Release, render, rendering, stage
+import yaml
+from charts_support import CHARTS, RENDERINGS, SITE, STAGES, Manifest, Refused, Release, render, rendering, stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,16 +78,62 @@ def test_too_many_clients_fail_with_the_sum_spelled_out() -> None:
 
 def test_too_many_server_connections_fail_with_the_sum_spelled_out() -> None:
     assert (
-        "database.maxConnections: (1 pgbouncer + 1 surge) × (40 poolSize + 5 reservePoolSize) + 2 relay with surge + "
-        "1 migrate + 1 backup + 1 exporter = 95, more than 87 database.maxConnections - 5 reserved = 82"
+        "database.maxConnections: (1 pgbouncer + 1 draining) × (40 poolSize + 5 reservePoolSize) + 1 relay + 1 ending "
+        "+ 1 migrate + 1 backup + 1 exporter = 95, more than 87 database.maxConnections - 5 reserved = 82"
     ) in refusal(pgbouncer__poolSize=40)
 
 
 def test_without_a_pooler_the_api_itself_must_fit() -> None:
     assert (
-        "database.maxConnections: (1 api + 1 surge) × 4 workers × 20 database.maxConcurrency = 160, + 2 relay with "
-        "surge + 1 migrate + 1 backup + 1 exporter = 165, more than 87 database.maxConnections - 5 reserved = 82"
+        "database.maxConnections: (1 api + 1 ending) × 4 workers × 20 database.maxConcurrency + 1 relay + 1 ending + "
+        "1 migrate + 1 backup + 1 exporter = 165, more than 87 database.maxConnections - 5 reserved = 82"
     ) in refusal(pgbouncer__enabled=False)
+
+
+READY_SECONDS = 3
+"""From a pooler's start to its readiness: less than one of before takes to end."""
+
+
+def most_at_once(deployment: Manifest, ready_seconds: int = READY_SECONDS) -> int:
+    """How many of its pods may have connections in a rollout, which is played through second by second.
+
+    The Deployment's controller keeps maxUnavailable and maxSurge among pods that do not end; who ends counts only here,
+    until its grace period is over.
+    """
+    spec = deployment["spec"]
+    wanted, rolling = spec["replicas"], spec["strategy"]["rollingUpdate"]
+    old, new, starting, ending, most = wanted, 0, list[int](), list[int](), 0
+    for now in range(600):
+        new += starting.count(now)
+        starting = [at for at in starting if at > now]
+        ending = [at for at in ending if at > now]
+        while old and old + new > wanted - rolling["maxUnavailable"]:
+            old -= 1
+            ending.append(now + spec["template"]["spec"]["terminationGracePeriodSeconds"])
+        while new + len(starting) < wanted and old + new + len(starting) < wanted + rolling["maxSurge"]:
+            starting.append(now + ready_seconds)
+        most = max(most, old + new + len(starting) + len(ending))
+    assert (old, new, starting, ending) == (0, wanted, [], []), "the rollout has ended"
+    return most
+
+
+def rolled(name: str, replicas: int) -> int:
+    """`most_at_once` of a component with so many replicas."""
+    deployment = stage(1).get("Deployment", name)
+    return most_at_once({**deployment, "spec": {**deployment["spec"], "replicas": replicas}})
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_rollout_of_a_preset_stays_below_what_postgres_has(number: int) -> None:
+    release = stage(number)
+    values = yaml.safe_load((CHARTS / "academy" / "values.yaml").read_text())["database"]
+    values |= yaml.safe_load((CHARTS / "academy" / STAGES[number - 1]).read_text())["database"]
+    pooler = ini(release)["pgbouncer"]
+    each = int(pooler["default_pool_size"]) + int(pooler["reserve_pool_size"])
+    assert int(pooler["max_db_connections"]) == each, "for all roles together"
+    pooled = most_at_once(release.get("Deployment", "academy-pgbouncer")) * each
+    direct = most_at_once(release.get("Deployment", "academy-relay")) + 1 + 1 + values["exporterConnections"]
+    assert pooled + direct <= values["maxConnections"] - values["reservedConnections"]
 
 
 @settings(max_examples=25)
@@ -97,9 +144,10 @@ def test_without_a_pooler_the_api_itself_must_fit() -> None:
     concurrency=st.integers(1, 40),
     poolers=st.integers(1, 3),
     pool=st.integers(1, 60),
+    relays=st.integers(1, 3),
 )
 def test_the_chart_renders_exactly_when_both_sums_hold(
-    *, replicas: int, internal: int, workers: int, concurrency: int, poolers: int, pool: int
+    *, replicas: int, internal: int, workers: int, concurrency: int, poolers: int, pool: int, relays: int
 ) -> None:
     sets = {
         "api.replicas": replicas,
@@ -109,9 +157,10 @@ def test_the_chart_renders_exactly_when_both_sums_hold(
         "database.maxConcurrency": concurrency,
         "pgbouncer.replicas": poolers,
         "pgbouncer.poolSize": pool,
+        "relay.replicas": relays,
     }
     clients = (replicas + 1 + (internal + 1 if internal else 0)) * workers * concurrency
-    servers = (poolers + 1) * (pool + 5) + (1 + 1) + 1 + 1 + 1
+    servers = rolled("academy-pgbouncer", poolers) * (pool + 5) + rolled("academy-relay", relays) + 1 + 1 + 1
     fits = clients <= max(1, poolers - 1) * 400 and servers <= 87 - 5
     reason = "" if fits else refusal(**{key.replace(".", "__"): value for key, value in sets.items()})
     assert ("maxClientConnections:" in reason) == (clients > max(1, poolers - 1) * 400)

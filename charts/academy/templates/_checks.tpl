@@ -77,24 +77,32 @@ one message.
 {{- end -}}
 {{- end -}}
 
-{{/* Whether Postgres has the connections for all of it. Empty when it has. */}}
+{{/*
+Whether Postgres has the connections for all of it. Empty when it has. A pod that ends keeps its connections, idle ones
+too, longer than its successor takes to be ready, and no Deployment waits for it: in a rollout all old pods may still
+have theirs beside all new ones.
+*/}}
 {{- define "academy.serverSum" -}}
-{{- $relay := add (int .Values.relay.replicas) 1 -}}
-{{- $direct := add $relay 1 1 (int .Values.database.exporterConnections) -}}
-{{- $directText := printf "%d relay with surge + 1 migrate + 1 backup + %d exporter" (int $relay) (int .Values.database.exporterConnections) -}}
+{{- $relays := int .Values.relay.replicas -}}
+{{- $direct := add $relays $relays 1 1 (int .Values.database.exporterConnections) -}}
+{{- $directText := printf "%d relay + %d ending + 1 migrate + 1 backup + %d exporter" $relays $relays (int .Values.database.exporterConnections) -}}
 {{- $room := sub (int .Values.database.maxConnections) (int .Values.database.reservedConnections) -}}
 {{- $roomText := printf "%d database.maxConnections - %d reserved = %d" (int .Values.database.maxConnections) (int .Values.database.reservedConnections) (int $room) -}}
 {{- if .Values.pgbouncer.enabled -}}
-{{- $poolers := add (int .Values.pgbouncer.replicas) 1 -}}
+{{- $poolers := int .Values.pgbouncer.replicas -}}
 {{- $each := add (int .Values.pgbouncer.poolSize) (int .Values.pgbouncer.reservePoolSize) -}}
-{{- $sum := add (mul $poolers $each) $direct -}}
+{{- $sum := add (mul 2 $poolers $each) $direct -}}
 {{- if gt (int $sum) (int $room) -}}
-{{- printf "database.maxConnections: (%d pgbouncer + 1 surge) × (%d poolSize + %d reservePoolSize) + %s = %d, more than %s" (int .Values.pgbouncer.replicas) (int .Values.pgbouncer.poolSize) (int .Values.pgbouncer.reservePoolSize) $directText (int $sum) $roomText -}}
+{{- printf "database.maxConnections: (%d pgbouncer + %d draining) × (%d poolSize + %d reservePoolSize) + %s = %d, more than %s" $poolers $poolers (int .Values.pgbouncer.poolSize) (int .Values.pgbouncer.reservePoolSize) $directText (int $sum) $roomText -}}
 {{- end -}}
 {{- else -}}
-{{- $sum := add (include "academy.apiConnections" . | int) $direct -}}
+{{- $api := ternary .Values.api.autoscaling.maxReplicas .Values.api.replicas .Values.api.autoscaling.enabled | int -}}
+{{- $internal := ternary .Values.apiInternal.replicas 0 .Values.apiInternal.enabled | int -}}
+{{- $pods := add $api $internal -}}
+{{- $each := mul (int .Values.api.gunicorn.workers) (int .Values.database.maxConcurrency) -}}
+{{- $sum := add (mul 2 $pods $each) $direct -}}
 {{- if gt (int $sum) (int $room) -}}
-{{- printf "database.maxConnections: %s, + %s = %d, more than %s" (include "academy.apiConnectionsSpelledOut" .) $directText (int $sum) $roomText -}}
+{{- printf "database.maxConnections: (%d api + %d ending) × %d workers × %d database.maxConcurrency + %s = %d, more than %s" (int $pods) (int $pods) (int .Values.api.gunicorn.workers) (int .Values.database.maxConcurrency) $directText (int $sum) $roomText -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -17,6 +17,8 @@ max_client_conn = {{ $pooler.maxClientConnections }}
 default_pool_size = {{ $pooler.poolSize }}
 reserve_pool_size = {{ $pooler.reservePoolSize }}
 reserve_pool_timeout = 3
+# A pool is a role's: while two take turns (docs/runbooks/rotate-credentials.md) they share what one may have.
+max_db_connections = {{ add (int $pooler.poolSize) (int $pooler.reservePoolSize) }}
 # Below gunicorn's timeout of 30 s: who waits longer gets an error instead of being killed with the worker.
 query_wait_timeout = {{ $pooler.queryWaitSeconds }}
 # A database that is back is found within a second, not after 15.
