@@ -1,7 +1,10 @@
 """The migrate Job (templates/migrate/): once a release, whatever changes it, and who waits for it."""
 
+import re
+
 import pytest
-from charts_support import RENDERINGS, STAGES, Refused, render, rendering, stage
+import yaml
+from charts_support import RENDERINGS, ROOT, STAGES, Refused, render, rendering, stage
 
 
 def name(**sets: object) -> str:
@@ -68,8 +71,29 @@ def test_the_backup_comes_before_and_only_when_something_is_pending() -> None:
 def test_who_needs_the_schema_waits_for_it(component: str) -> None:
     pod = stage(3).get("Deployment", component)["spec"]["template"]["spec"]
     (waiting,) = pod["initContainers"]
-    assert waiting["command"][-1] == "await_migrations"
+    assert "await_migrations" in waiting["command"]
     assert waiting["image"] == pod["containers"][0]["image"]
+
+
+@pytest.mark.parametrize("component", ["academy-api", "academy-relay", "academy-api-internal"])
+@pytest.mark.parametrize("deadline", [600, 7200])
+def test_who_waits_is_no_failure_before_the_job_is_one(component: str, deadline: int) -> None:
+    release = stage(3, migrate__deadlineSeconds=deadline)
+    job, deployment = release.job()["spec"], release.get("Deployment", component)["spec"]
+    (waiting,) = deployment["template"]["spec"]["initContainers"]
+    (seconds,) = [int(word.partition("=")[2]) for word in waiting["command"] if word.startswith("--seconds=")]
+    assert seconds > job["activeDeadlineSeconds"] + job["template"]["spec"]["terminationGracePeriodSeconds"]
+    startup = deployment["template"]["spec"]["containers"][0]["startupProbe"]
+    assert deployment["progressDeadlineSeconds"] > seconds + startup["periodSeconds"] * startup["failureThreshold"]
+
+
+def test_commands_that_wait_for_a_release_wait_as_long() -> None:
+    deadline = stage(1).get("Deployment", "academy-api")["spec"]["progressDeadlineSeconds"]
+    (minutes,) = re.findall(r"helm upgrade .*--wait --timeout (\d+)m", (ROOT / "docs" / "deploy.md").read_text())
+    assert 60 * int(minutes) >= deadline
+    profiles = yaml.safe_load((ROOT / "skaffold.yaml").read_text())["profiles"]
+    (eks,) = [profile for profile in profiles if profile["name"] == "eks"]
+    assert eks["deploy"]["statusCheckDeadlineSeconds"] >= deadline
 
 
 def test_the_relay_does_not_go_through_the_pooler_either() -> None:

@@ -5,6 +5,7 @@ A pod that goes away: its address leaves the load balancer while preStop waits, 
 way within its graceful timeout (25 s, academy_api.gunicorn_conf), and only then the grace period ends.
 */}}
 {{- define "academy.apiDeployment" -}}
+progressDeadlineSeconds: {{ include "academy.progressSeconds" .root }}
 strategy:
   rollingUpdate:
     maxUnavailable: 0
@@ -26,7 +27,7 @@ template:
       {{- include "academy.liveCodeInit" (dict "root" .root "image" "api") | nindent 6 }}
       - name: migrated
         {{- include "academy.container" (dict "root" .root "image" "api") | nindent 8 }}
-        command: [python, -m, academy_api.manage, await_migrations]
+        command: [python, -m, academy_api.manage, await_migrations, --seconds={{ include "academy.migratedSeconds" .root }}]
         envFrom:
           {{- include "academy.apiEnvFrom" (dict "root" .root "secret" "api") | nindent 10 }}
         env:

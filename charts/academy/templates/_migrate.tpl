@@ -60,6 +60,16 @@ env:
   - name: RDS_INSTANCE_ID
     value: {{ required "migrate.rdsInstance is needed with migrate.backup: snapshot" .Values.migrate.rdsInstance }}
   {{- end }}
+{{/* Seconds that a pod waits for the Job: its deadline, and the time in which a Job that is stopped says why. */}}
+{{- define "academy.migratedSeconds" -}}
+{{- add (int .Values.migrate.deadlineSeconds) 120 -}}
+{{- end -}}
+
+{{/* Seconds after which a rollout has failed: that wait, then Kubernetes' own default for whatever else a pod needs. */}}
+{{- define "academy.progressSeconds" -}}
+{{- add (include "academy.migratedSeconds" . | int) 600 -}}
+{{- end -}}
+
 {{- end -}}
 
 {{- define "academy.migrateName" -}}
