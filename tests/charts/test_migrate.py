@@ -96,6 +96,16 @@ def test_commands_that_wait_for_a_release_wait_as_long() -> None:
     assert eks["deploy"]["statusCheckDeadlineSeconds"] >= deadline
 
 
+def test_a_role_is_stated_beside_the_secret_of_its_password() -> None:
+    """In the ConfigMap, a pod of the previous release that starts again would find the next one's."""
+    release = stage(3)
+    assert "DB_USER" not in release.get("ConfigMap", "academy-api")["data"]
+    for name, container in release.containers():
+        if {"secretRef": {"name": "academy-app"}} in container.get("envFrom", ()):
+            (role,) = [variable["value"] for variable in container["env"] if variable["name"] == "DB_USER"]
+            assert role == ("academy_migrate" if "-migrate-" in name else "academy_app"), name
+
+
 def test_the_relay_does_not_go_through_the_pooler_either() -> None:
     pod = stage(3).get("Deployment", "academy-relay")["spec"]["template"]["spec"]
     given = {variable["name"]: variable.get("value") for variable in pod["initContainers"][0]["env"]}

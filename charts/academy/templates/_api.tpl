@@ -31,7 +31,7 @@ template:
         envFrom:
           {{- include "academy.apiEnvFrom" (dict "root" .root "secret" "api") | nindent 10 }}
         env:
-          {{- include "academy.apiTlsEnv" .root | nindent 10 }}
+          {{- include "academy.databaseEnv" .root | nindent 10 }}
         resources:
           requests: {cpu: 50m, memory: 128Mi}
           limits: {memory: 256Mi}
@@ -47,7 +47,7 @@ template:
           - name: API_SERVES
             value: {{ .serves }}
           {{- include "academy.podIp" . | nindent 10 }}
-          {{- include "academy.apiTlsEnv" .root | nindent 10 }}
+          {{- include "academy.databaseEnv" .root | nindent 10 }}
           {{- include "academy.liveCodeEnv" .root | nindent 10 }}
         ports:
           - name: http
@@ -85,8 +85,14 @@ template:
 {{- add (int .Values.api.deregistrationSeconds) 25 10 -}}
 {{- end -}}
 
-{{/* How an api image's container speaks to Postgres: the pooler is in the cluster and takes no TLS; Postgres is verified. */}}
-{{- define "academy.apiTlsEnv" -}}
+{{/*
+How an api image's container speaks to Postgres: the pooler is in the cluster and takes no TLS; Postgres is verified. The
+role is here and not in the ConfigMap, because its password is in a Secret that the pod names: of a pod of the previous
+release that starts again, both are the previous release's.
+*/}}
+{{- define "academy.databaseEnv" -}}
+- name: DB_USER
+  value: {{ .Values.database.appRole }}
 - name: DB_SSLMODE
   value: {{ ternary "disable" .Values.database.tls.mode .Values.pgbouncer.enabled }}
 - name: DB_DIRECT_SSLMODE
@@ -95,14 +101,19 @@ template:
   value: /etc/academy/database-ca/ca.pem
 {{- end -}}
 
-{{/* Past the pooler also for what is Django's own connection: migrations, and waiting for them in the relay. */}}
+{{/*
+Past the pooler also for what is Django's own connection: migrations, and waiting for them in the relay. Arguments: root,
+role.
+*/}}
 {{- define "academy.directEnv" -}}
+- name: DB_USER
+  value: {{ .role }}
 - name: DB_HOST
-  value: {{ .Values.database.host }}
+  value: {{ .root.Values.database.host }}
 - name: DB_PORT
-  value: {{ .Values.database.port | quote }}
+  value: {{ .root.Values.database.port | quote }}
 - name: DB_SSLMODE
-  value: {{ .Values.database.tls.mode }}
+  value: {{ .root.Values.database.tls.mode }}
 - name: DB_SSLROOTCERT
   value: /etc/academy/database-ca/ca.pem
 {{- end -}}

@@ -49,17 +49,17 @@ spec:
 envFrom:
   {{- include "academy.apiEnvFrom" (dict "root" . "secret" "migrate") | nindent 2 }}
 env:
-  - name: DB_USER
-    value: {{ .Values.database.migrateRole }}
   - name: DB_APP_ROLE
     value: {{ .Values.database.appRole }}
-  {{- include "academy.directEnv" . | nindent 2 }}
+  {{- include "academy.directEnv" (dict "root" . "role" .Values.database.migrateRole) | nindent 2 }}
   - name: R2_BACKUP_BUCKET
     value: {{ .Values.r2.buckets.backup.name }}
   {{- if eq .Values.migrate.backup "snapshot" }}
   - name: RDS_INSTANCE_ID
     value: {{ required "migrate.rdsInstance is needed with migrate.backup: snapshot" .Values.migrate.rdsInstance }}
   {{- end }}
+{{- end -}}
+
 {{/* Seconds that a pod waits for the Job: its deadline, and the time in which a Job that is stopped says why. */}}
 {{- define "academy.migratedSeconds" -}}
 {{- add (int .Values.migrate.deadlineSeconds) 120 -}}
@@ -68,8 +68,6 @@ env:
 {{/* Seconds after which a rollout has failed: that wait, then Kubernetes' own default for whatever else a pod needs. */}}
 {{- define "academy.progressSeconds" -}}
 {{- add (include "academy.migratedSeconds" . | int) 600 -}}
-{{- end -}}
-
 {{- end -}}
 
 {{- define "academy.migrateName" -}}

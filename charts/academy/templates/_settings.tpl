@@ -36,7 +36,6 @@ TRUSTED_PROXIES: {{ .Values.site.trustedProxies | quote }}
 CDN_HLS_BASE_URL: {{ .Values.playback.baseUrl }}
 CDN_HLS_SIGNING_KEY_ID: {{ .Values.playback.signingKeyId }}
 DB_NAME: {{ .Values.database.name }}
-DB_USER: {{ .Values.database.appRole }}
 {{- if .Values.pgbouncer.enabled }}
 DB_HOST: {{ include "academy.name" (dict "root" . "component" "pgbouncer") }}
 DB_PORT: "6432"
