@@ -1,7 +1,7 @@
 """Which migrations the running version would not survive."""
 
 import pytest
-from django.contrib.postgres.operations import AddIndexConcurrently
+from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
 from django.db import models
 from django.db.migrations import Migration, operations
 from django.db.migrations.operations.base import Operation
@@ -14,8 +14,9 @@ INDEX = models.Index(fields=["name"], name="thing_name")
 CHECK = models.CheckConstraint(condition=models.Q(name="x"), name="thing_check")
 
 
-def judged(*listed: Operation, safe_because: str = "") -> list[str]:
+def judged(*listed: Operation, safe_because: str = "", atomic: bool = True) -> list[str]:
     migration = Migration("0002_change", "things")
+    migration.atomic = atomic
     migration.operations = list(listed)
     migration.safe_because = safe_because  # type: ignore[attr-defined]
     return unsafe.faults([migration])
@@ -69,3 +70,22 @@ def test_sql_that_alters_a_table_of_the_same_plan_passes_and_no_other_sql() -> N
     assert judged(made, tenant_link("things_thing", "owner_id", "accounts_owner")) == []
     assert len(judged(made, tenant_link("others_thing", "owner_id", "accounts_owner"))) == 1
     assert len(judged(made, operations.RunSQL("ALTER TABLE things_thing ADD x int; DROP TABLE other"))) == 1
+
+
+def test_what_cannot_be_repeated_stands_in_a_transaction() -> None:
+    """A run that ends half-way is tried again; Postgres has rolled back only what was atomic."""
+    made = operations.CreateModel("Thing", [("id", models.BigAutoField(primary_key=True))])
+    added = operations.AddField("Thing", "name", models.CharField(max_length=10, null=True))
+    for operation in (made, added):
+        (fault,) = judged(operation, AddIndexConcurrently("Thing", INDEX), atomic=False)
+        assert "could not be repeated" in fault
+    assert judged(AddIndexConcurrently("Thing", INDEX), RemoveIndexConcurrently("Thing", "old"), atomic=False) == []
+
+
+def test_concurrent_indexes_are_found_by_name() -> None:
+    migration = Migration("0002_change", "things")
+    migration.operations = [
+        operations.SeparateDatabaseAndState(database_operations=[AddIndexConcurrently("Thing", INDEX)]),
+        RemoveIndexConcurrently("Thing", "old"),
+    ]
+    assert unsafe.concurrent_indexes([migration]) == ["thing_name"]

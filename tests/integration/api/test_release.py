@@ -5,18 +5,22 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg2
 import pytest
 from psycopg2 import sql
-from support import S3Handle
+from support import S3Handle, wait_until
 
 from academy_local.servers import postgres as postgres_server
 
 SECONDS = 120
+LOCK_SECONDS = 5
+"""How long `release` waits for a table at a time."""
 
 
 class Database:
@@ -72,6 +76,27 @@ class Database:
         output, _ = process.communicate(timeout=SECONDS)
         assert process.returncode == code, output
         return output
+
+    def query(self, statement: str) -> object:
+        """The only value of the only row."""
+        ((value,),) = self.execute(statement)
+        return value
+
+
+def says(process: subprocess.Popen[str], text: str) -> None:
+    """Read what it writes up to a line with `text`."""
+    assert process.stdout is not None
+    watchdog = threading.Timer(SECONDS, process.kill)
+    watchdog.start()
+    try:
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if text in line:
+                return
+        raise AssertionError(f"it never said {text!r}: {lines}")
+    finally:
+        watchdog.cancel()
 
 
 @pytest.fixture
@@ -160,6 +185,147 @@ def test_two_releases_at_once_run_one_after_the_other(database: Database) -> Non
     assert applied == []
 
 
+INDEX = "academy_name"
+NEXT_MIGRATION = f"""
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.db import migrations, models
+
+class Migration(migrations.Migration):
+    atomic = False
+    dependencies = [("accounts", "0002_answers_in_one_transaction")]
+    operations = [AddIndexConcurrently("academy", models.Index(fields=["name"], name="{INDEX}"))]
+"""
+VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('academy_name')"
+BUILDS = "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database()"
+
+
+@pytest.fixture
+def next_release(tmp_path: Path) -> dict[str, str]:
+    """Environment of a release that makes an index on a table that is in use, concurrently."""
+    package = tmp_path / "next_migrations"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        f"from academy_api.accounts import migrations\n__path__ = [*migrations.__path__, {str(package)!r}]\n"
+    )
+    (package / "9999_index.py").write_text(NEXT_MIGRATION)
+    (tmp_path / "next_settings.py").write_text(
+        "from academy_api.settings import *\nMIGRATION_MODULES = {'accounts': 'next_migrations'}\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"DJANGO_SETTINGS_MODULE": "next_settings", "PYTHONPATH": path}
+
+
+@contextmanager
+def writing(database: Database) -> Iterator[None]:
+    """A transaction that has written to the table and goes on: the index waits for it."""
+    raw = database.connect()
+    raw.autocommit = False
+    try:
+        with raw.cursor() as cursor:
+            cursor.execute("INSERT INTO accounts_academy (id, name, created_at) VALUES (gen_random_uuid(), 'x', now())")
+        yield
+    finally:
+        raw.close()
+
+
+def builds(database: Database) -> None:
+    wait_until(lambda: database.query(BUILDS) == 1, SECONDS, "the index is being made")
+
+
+def test_an_index_waits_longer_for_a_transaction_than_a_table_is_kept(
+    database: Database, next_release: dict[str, str]
+) -> None:
+    database.run("release")
+    with writing(database):
+        process = database.start("release", **next_release)
+        builds(database)
+        time.sleep(2 * LOCK_SECONDS)
+        assert database.query(BUILDS) == 1
+    output, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, output
+    assert "MIGRATION_WAITS" not in output
+    assert database.query(VALID) is True
+
+
+def test_an_index_that_came_too_late_is_made_anew_by_the_next_run(
+    database: Database, next_release: dict[str, str]
+) -> None:
+    database.run("release")
+    with writing(database):
+        assert "lock timeout" in database.run("release", "--patience=2", code=1, **next_release)
+    assert database.query(VALID) is False, "what Postgres leaves"
+    database.run("release", **next_release)
+    assert database.query(VALID) is True
+    database.run("await_migrations", app=True, **next_release)
+
+
+def test_a_whole_index_that_was_not_recorded_is_made_anew(database: Database, next_release: dict[str, str]) -> None:
+    """A Job that is killed: its server process may finish the index."""
+    database.run("release")
+    database.execute(f"CREATE INDEX {INDEX} ON accounts_academy (id)")
+    database.run("release", **next_release)
+    assert "(name)" in str(database.query(f"SELECT pg_get_indexdef('{INDEX}'::regclass)"))
+
+
+def test_a_run_that_is_killed_keeps_nobody_out(database: Database, next_release: dict[str, str]) -> None:
+    database.run("release")
+    with writing(database):
+        killed = database.start("release", **next_release)
+        builds(database)
+        killed.kill()
+        killed.communicate()
+        # Its server process notices while it still waits for the transaction.
+        wait_until(lambda: database.query(BUILDS) == 0, SECONDS, "the index is given up")
+    database.run("release", **next_release)
+    assert database.query(VALID) is True
+
+
+def test_a_second_run_does_not_stand_in_the_way_of_the_firsts_index(
+    database: Database, next_release: dict[str, str]
+) -> None:
+    database.run("release")
+    with writing(database):
+        first = database.start("release", **next_release)
+        builds(database)
+        second = database.start("release", **next_release)
+        says(second, "another release is running")
+    for run in (first, second):
+        output, _ = run.communicate(timeout=SECONDS)
+        assert run.returncode == 0, output
+        assert "deadlock" not in output
+    assert database.query(VALID) is True
+
+
+def test_a_run_that_is_stopped_says_so_at_once(database: Database, next_release: dict[str, str]) -> None:
+    database.run("release")
+    with writing(database):
+        stopped = database.start("release", **next_release)
+        builds(database)
+        stopped.terminate()
+        output, _ = stopped.communicate(timeout=SECONDS)
+        assert stopped.returncode == 1, output
+        reason = database.run("await_migrations", code=1, app=True, **next_release)
+    assert "the migration failed: stopped by SIGTERM" in reason
+    database.run("release", **next_release)
+    database.run("await_migrations", app=True, **next_release)
+
+
+def test_an_older_run_that_ends_late_does_not_speak_for_the_newer_one(
+    database: Database, next_release: dict[str, str]
+) -> None:
+    database.run("release")
+    with writing(database):
+        older = database.start("release", **next_release)
+        builds(database)
+        database.execute(
+            "INSERT INTO migration_run (targets) SELECT targets FROM migration_run ORDER BY id DESC LIMIT 1"
+        )
+        older.terminate()
+        older.communicate(timeout=SECONDS)
+        waiting = database.run("await_migrations", "--seconds=1", code=1, app=True, **next_release)
+    assert "not migrated within 1 s" in waiting
+
+
 def test_a_table_in_use_is_waited_for_in_short_turns(database: Database) -> None:
     database.run("release")
     # A migration again, as if it were new; somebody holds what it wants.
@@ -169,16 +335,11 @@ def test_a_table_in_use_is_waited_for_in_short_turns(database: Database) -> None
     with holder.cursor() as cursor:
         cursor.execute("LOCK TABLE migration_run IN ACCESS EXCLUSIVE MODE")
     process = database.start("release")
-    assert process.stdout is not None
-    watchdog = threading.Timer(SECONDS, process.kill)
-    watchdog.start()
-    waiting = next((line for line in process.stdout if "MIGRATION_WAITS" in line), "it never waited")
-    assert "lock timeout" in waiting
+    says(process, "lock timeout")
     holder.rollback()
     holder.close()
-    output = process.stdout.read()
-    watchdog.cancel()
-    assert process.wait() == 1
+    output, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
     assert "unsafe migrations: ledger.0003_functions" in output
 
 
@@ -215,6 +376,54 @@ def test_a_dump_that_fails_leaves_nothing_and_stops_the_release(migrated: Databa
     more = {"R2_BACKUP_BUCKET": bucket, "PATH": f"{bin_folder}:{os.environ['PATH']}", "DB_DIRECT_PORT": "1"}
     assert "backup failed: pg_dump" in migrated.run("backup", "--mode=dump", code=1, **more)
     assert s3.client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+@pytest.fixture
+def pending(database: Database, bucket: str, next_release: dict[str, str]) -> dict[str, str]:
+    """Environment of a release that has something to back up before."""
+    database.run("release")
+    bin_folder = Path(postgres_server.binary("pg_dump")).parent
+    return {**next_release, "R2_BACKUP_BUCKET": bucket, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"R2_SECRET_KEY": "wrong"}, "put"),
+        ({"DB_DIRECT_PORT": "1"}, "pg_dump"),
+    ],
+)
+def test_who_waits_for_the_migration_is_told_that_the_backup_failed(
+    database: Database, pending: dict[str, str], wrong: dict[str, str], reason: str
+) -> None:
+    database.run("backup", "--mode=dump", "--if-pending", code=1, **pending | wrong)
+    told = database.run("await_migrations", code=1, app=True, **pending)
+    assert "the backup failed: " in told
+    assert reason in told
+    # Tried again, it is under way and no longer failed.
+    database.run("backup", "--mode=dump", "--if-pending", **pending)
+    assert "not migrated within 1 s" in database.run("await_migrations", "--seconds=1", code=1, app=True, **pending)
+
+
+def test_a_backup_that_is_stopped_says_so_and_leaves_nothing(
+    database: Database, pending: dict[str, str], s3: S3Handle, tmp_path: Path
+) -> None:
+    program = tmp_path / "bin" / "pg_dump"
+    program.parent.mkdir()
+    real = postgres_server.binary("pg_dump")
+    program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec {real} --version\necho begun; exec sleep {SECONDS}\n')
+    program.chmod(0o755)
+    slow = {**pending, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    process = database.start("backup", "--mode=dump", "--if-pending", **slow)
+    dumps = "SELECT count(*) FROM migration_run WHERE error IS NULL AND id > (SELECT min(id) FROM migration_run)"
+    wait_until(lambda: database.query(dumps) == 1, SECONDS, "the backup begins")
+    time.sleep(1)
+    process.terminate()
+    output, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1, output
+    told = database.run("await_migrations", code=1, app=True, **pending)
+    assert "the backup failed: stopped by SIGTERM" in told
+    assert s3.client.list_objects_v2(Bucket=pending["R2_BACKUP_BUCKET"])["KeyCount"] == 0
 
 
 def test_an_empty_database_needs_no_backup(database: Database, bucket: str) -> None:

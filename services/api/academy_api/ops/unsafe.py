@@ -2,7 +2,8 @@
 
 While a release rolls out, the previous version works on the new schema, and it must go on working when the release is
 rolled back. A migration may therefore only add; what the new version no longer needs goes one release later. It must
-also not shut a table that is in use: indexes are made concurrently, constraints without a scan.
+also not shut a table that is in use: indexes are made concurrently, constraints without a scan. And it must be possible
+to run it again wherever it ended: only what `release` can repeat may stand outside a transaction.
 
 Pure: from Django's plan to sentences. `release` refuses to run what this names on a database that is in use.
 """
@@ -15,14 +16,15 @@ from django.db.migrations import Migration, operations
 from django.db.migrations.operations.base import Operation
 from django.db.models import NOT_PROVIDED
 
+REPEATABLE = (AddIndexConcurrently, RemoveIndexConcurrently)
+"""What a migration that is not atomic may hold: the one is dropped before a new try, the other may be gone already."""
 SAFE = (
     operations.CreateModel,
     operations.AlterModelOptions,
     operations.AlterModelManagers,
     operations.RemoveConstraint,
-    AddIndexConcurrently,
-    RemoveIndexConcurrently,
     AddConstraintNotValid,
+    *REPEATABLE,
 )
 WHY = {
     operations.DeleteModel: "the previous version still reads the table: delete it one release later",
@@ -35,6 +37,7 @@ WHY = {
     operations.AddConstraint: "scans the table while it is shut: AddConstraintNotValid, then validate it",
 }
 _ALTER_TABLE = re.compile(r'\s*ALTER TABLE "?([a-z0-9_]+)"? [^;]*;?\s*')
+HALF_WAY = "a run that ends half-way could not be repeated: a migration of its own, which is atomic"
 UNKNOWN = "cannot be judged: say in the migration's `safe_because` why the previous version goes on working"
 
 
@@ -49,11 +52,23 @@ def faults(plan: Iterable[Migration]) -> list[str]:
         for operation in _flat(migration.operations):
             if isinstance(operation, operations.CreateModel):
                 made.add((migration.app_label, operation.name_lower))
-            if getattr(migration, "safe_because", "") or _on_new_table(migration.app_label, operation, made):
+            if getattr(migration, "safe_because", ""):
                 continue
-            if fault := _fault(operation):
+            if not migration.atomic and not isinstance(operation, REPEATABLE):
+                fault: str | None = HALF_WAY
+            elif _on_new_table(migration.app_label, operation, made):
+                fault = None
+            else:
+                fault = _fault(operation)
+            if fault:
                 found.append(f"{migration.app_label}.{migration.name}: {operation.describe()}: {fault}")
     return found
+
+
+def concurrent_indexes(plan: Iterable[Migration]) -> list[str]:
+    """Names of the indexes that the migrations make concurrently."""
+    listed = [operation for migration in plan for operation in _flat(migration.operations)]
+    return [operation.index.name for operation in listed if isinstance(operation, AddIndexConcurrently)]
 
 
 def _flat(listed: Sequence[Operation]) -> Iterable[Operation]:

@@ -8,7 +8,6 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connection
 
 from academy_api.ops import runs
-from academy_api.ops.release import one_line
 from academy_core import log as logs
 from academy_core.settings import ApiSettings, load
 
@@ -48,9 +47,9 @@ def _waiting_for() -> str | None:
         if not todo.migrations:
             return None
         if reason := runs.failure(todo.targets):
-            raise CommandError(f"the migration failed: {reason}")
+            raise CommandError(reason)
     except Error as error:
-        return one_line(error)
+        return runs.one_line(error)
     finally:
         connection.close()
     return f"{len(todo.migrations)} migrations, the first {todo.migrations[0]}"

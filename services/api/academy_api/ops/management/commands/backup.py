@@ -5,11 +5,9 @@ from datetime import UTC, datetime
 
 import structlog
 from django.core.management.base import BaseCommand, CommandError
-from django.db import Error
 
 from academy_api.ops import backup, runs
 from academy_core import log as logs
-from academy_core.errors import AcademyError
 from academy_core.settings import MigrateSettings, load
 from academy_core.store import R2Store
 
@@ -31,20 +29,29 @@ class Command(BaseCommand):
         settings = load(MigrateSettings)
         logs.configure(settings)
         try:
-            todo = runs.pending()
-            if todo.fresh or (if_pending and not todo.migrations):
-                log.info("BACKUP_NOT_NEEDED", reason="empty database" if todo.fresh else "nothing pending")
-                return
-            name = backup.name(todo.targets, datetime.now(UTC))
-            if mode == "snapshot":
-                if settings.RDS_INSTANCE_ID is None:
-                    raise CommandError("RDS_INSTANCE_ID: needed for a snapshot")
-                name = f"{settings.RDS_INSTANCE_ID}-{name}"
-                backup.snapshot(settings.AWS_REGION, settings.RDS_INSTANCE_ID, name)
-            else:
-                name = f"{settings.DB_NAME}/{name}.dump"
-                store = R2Store(settings, settings.R2_BACKUP_BUCKET)
-                backup.dump(store, settings, name, backup.pg_dump())
-        except (Error, AcademyError) as error:
-            raise CommandError(f"backup failed: {error}") from error
-        log.info("BACKED_UP", mode=mode, backup=name)
+            with runs.noted("the backup") as run:
+                name = _back_up(settings, mode, run, if_pending=if_pending)
+        except (Exception, runs.Stopped) as error:
+            raise CommandError(f"the backup failed: {runs.one_line(error)}") from error
+        if name is not None:
+            log.info("BACKED_UP", mode=mode, backup=name)
+
+
+def _back_up(settings: MigrateSettings, mode: str, run: runs.Run, *, if_pending: bool) -> str | None:
+    """Name of the backup; None when none is needed."""
+    todo = runs.pending()
+    if todo.fresh or (if_pending and not todo.migrations):
+        log.info("BACKUP_NOT_NEEDED", reason="empty database" if todo.fresh else "nothing pending")
+        return None
+    run.begin(todo.targets)
+    name = backup.name(todo.targets, datetime.now(UTC))
+    if mode == "snapshot":
+        if settings.RDS_INSTANCE_ID is None:
+            raise backup.BackupFailed("RDS_INSTANCE_ID: needed for a snapshot")
+        name = f"{settings.RDS_INSTANCE_ID}-{name}"
+        backup.snapshot(settings.AWS_REGION, settings.RDS_INSTANCE_ID, name)
+    else:
+        name = f"{settings.DB_NAME}/{name}.dump"
+        store = R2Store(settings, settings.R2_BACKUP_BUCKET)
+        backup.dump(store, settings, name, backup.pg_dump())
+    return name

@@ -7,7 +7,7 @@ import structlog
 from django.core.management.base import BaseCommand, CommandError
 
 from academy_api.accounts import people
-from academy_api.ops import release
+from academy_api.ops import release, runs
 from academy_core import log as logs
 from academy_core.settings import MigrateSettings, load
 
@@ -32,9 +32,10 @@ class Command(BaseCommand):
         logs.configure(settings)
         role = settings.DB_APP_ROLE
         try:
-            release.run(role if role != settings.DB_USER else None, patience=patience)
-        except Exception as error:
-            raise CommandError(f"the migration failed: {release.one_line(error)}") from error
+            with runs.noted("the migration") as run:
+                release.run(role if role != settings.DB_USER else None, run, patience=patience)
+        except (Exception, runs.Stopped) as error:
+            raise CommandError(f"the migration failed: {runs.one_line(error)}") from error
         log.info("MIGRATED")
         if bootstrap is not None and (bootstrap / "email").exists():
             academy, email, password = (
