@@ -7,15 +7,19 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg2
 import pytest
+from charts_support import stage
 from psycopg2 import sql
 from support import S3Handle, wait_until
 
+from academy_local import ports, processes
+from academy_local.servers import pgbouncer as pgbouncer_server
 from academy_local.servers import postgres as postgres_server
 
 SECONDS = 120
@@ -30,6 +34,7 @@ class Database:
         self.server = server
         mark = uuid4().hex[:8]
         self.name, self.app, self.migrate = f"release_{mark}", f"app_{mark}", f"migrate_{mark}"
+        self.others: list[str] = []
         self.execute(
             sql.SQL("CREATE ROLE {m} LOGIN CREATEROLE PASSWORD 'm'; SET ROLE {m}; CREATE ROLE {a} PASSWORD 'a'")
             .format(m=sql.Identifier(self.migrate), a=sql.Identifier(self.app)),
@@ -57,9 +62,20 @@ class Database:
         finally:
             raw.close()
 
+    def other_role(self) -> str:
+        """A second role of the application, as docs/runbooks/rotate-credentials.md makes it."""
+        other = f"{self.app}_b"
+        self.others.append(other)
+        self.execute(
+            sql.SQL("SET ROLE {}; CREATE ROLE {} PASSWORD 'b'").format(
+                sql.Identifier(self.migrate), sql.Identifier(other)
+            )
+        )
+        return other
+
     def drop(self) -> None:
         self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(self.name)), "postgres")
-        for role in (self.app, self.migrate):
+        for role in (*self.others, self.app, self.migrate):
             self.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)), "postgres")
 
     def environment(self, user: str, password: str) -> dict[str, str]:
@@ -324,6 +340,96 @@ def test_an_older_run_that_ends_late_does_not_speak_for_the_newer_one(
         older.communicate(timeout=SECONDS)
         waiting = database.run("await_migrations", "--seconds=1", code=1, app=True, **next_release)
     assert "not migrated within 1 s" in waiting
+
+
+POOLED = 2
+"""Server connections of the pooler below."""
+
+
+class Pooler(pgbouncer_server.PgBouncer):
+    """PgBouncer with the chart's settings, before the test server, which has no TLS."""
+
+    def prepare(self) -> None:
+        """With the chart's file in the place of its own, and no users yet."""
+        super().prepare()
+        chart = stage(
+            1, database__host=ports.HOST, database__port=self.server.port, database__name=self.name,
+            pgbouncer__poolSize=POOLED, pgbouncer__reservePoolSize=0,
+        ).get("ConfigMap", "academy-pgbouncer")["data"]["pgbouncer.ini"]  # fmt: skip
+        here = f"listen_port = {self.port}\nserver_tls_sslmode = disable\nserver_tls_ca_file =\n"
+        users = f"auth_file = {self.folder / 'users.txt'}\nadmin_users = {postgres_server.USER}\n"
+        (self.folder / "pgbouncer.ini").write_text(f"{chart}\n{here}{users}")
+
+    def knows(self, **users: str) -> None:
+        """The roles of its userlist, with their passwords, beside the test's own."""
+        listed = {postgres_server.USER: self.server.password, **users}
+        (self.folder / "users.txt").write_text("".join(f'"{name}" "{word}"\n' for name, word in listed.items()))
+
+
+@pytest.fixture
+def pooler(
+    pgbouncer: pgbouncer_server.PgBouncer, database: Database, tmp_path: Path, free_port: int
+) -> Iterator[Pooler]:
+    """Before `database`, with both roles in its userlist."""
+    made = Pooler(tmp_path / "pgbouncer", free_port, pgbouncer.server, name=database.name)
+    made.prepare()
+    made.knows(**{database.app: "a", database.other_role(): "b"})
+    child = processes.Child(made.command(), tmp_path / "log")
+    try:
+        child.wait_ready(made.ready, SECONDS)
+        yield made
+    finally:
+        child.stop()
+
+
+def asks(pooler: Pooler, database: Database, role: str, word: str) -> str:
+    """Who the server says a client of the pooler is; the error where it does not get through."""
+    try:
+        with (
+            closing(
+                psycopg2.connect(
+                    host=ports.HOST,
+                    port=pooler.port,
+                    dbname=database.name,
+                    user=role,
+                    password=word,
+                    connect_timeout=30,
+                )
+            ) as raw,
+            raw.cursor() as cursor,
+        ):
+            cursor.execute("SELECT current_user FROM accounts_academy RIGHT JOIN (VALUES (1)) AS one ON true")
+            return str(cursor.fetchall()[0][0])
+    except psycopg2.OperationalError as error:
+        return str(error)
+
+
+def test_two_roles_take_turns_and_share_the_poolers_connections(database: Database, pooler: Pooler) -> None:
+    """The steps of docs/runbooks/rotate-credentials.md, the database password."""
+    (other,) = database.others
+    database.run("release")
+    assert asks(pooler, database, database.app, "a") == database.app
+    assert "not permitted to log in" in asks(pooler, database, other, "b"), "before the release that names it"
+    database.run("release", DB_APP_ROLE=other)
+    used = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename LIKE 'app%'"
+    for _ in range(3):
+        # As many clients as there are connections, of the one role and then of the other: idle ones give way.
+        for role, word in ((database.app, "a"), (other, "b")):
+            with ThreadPoolExecutor(2 * POOLED) as clients:
+                said = list(clients.map(lambda _, role=role, word=word: asks(pooler, database, role, word), range(8)))
+            assert set(said) == {role}
+            assert int(str(database.query(used))) <= POOLED
+    database.execute(
+        sql.SQL("SET ROLE {}; ALTER ROLE {} NOLOGIN PASSWORD NULL").format(
+            sql.Identifier(database.migrate), sql.Identifier(database.app)
+        )
+    )
+    pooler.knows(**{other: "b"})
+    with closing(psycopg2.connect(pooler.dsn("pgbouncer"))) as raw:
+        raw.autocommit = True
+        raw.cursor().execute("RELOAD")
+    assert asks(pooler, database, other, "b") == other
+    assert "authentication failed" in asks(pooler, database, database.app, "a")
 
 
 def test_a_table_in_use_is_waited_for_in_short_turns(database: Database) -> None:
