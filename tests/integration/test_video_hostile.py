@@ -4,6 +4,7 @@ Hundreds of files, damaged by a seeded hand or built to mislead, go through plan
 `make test` takes the same ones every time, `make soak` ten times as many and others. ACADEMY_SEED repeats a run.
 """
 
+import dataclasses
 import os
 import random
 import resource
@@ -26,7 +27,7 @@ from support import wait_until
 
 from academy_core.errors import Permanent
 from academy_core.tasks import Outcome
-from academy_core.video import CHUNK, KINDS, PLAN, ChunkInput
+from academy_core.video import CHUNK, KINDS, PLAN, ChunkInput, ChunkResult
 from academy_video import ladder, plan, tasks
 
 STEPS = (ladder.Step(120, 23, 200_000, 400_000),)
@@ -301,21 +302,89 @@ def test_a_file_cut_in_the_middle_is_published_and_the_loss_is_said(
     assert made.result.lost_seconds == pytest.approx(6 - length / 30, abs=0.2)
 
 
+def emptied(path: Path, start: float, end: float) -> bytes:
+    """The file with zeroes in place of all packets of these seconds, as a download leaves it that was interrupted."""
+    data = bytearray(path.read_bytes())
+    show = ("-show_entries", "packet=pts_time,pos,size", "-of", "csv=p=0")
+    done = subprocess.run((media.FFPROBE, "-v", "error", *show, path), capture_output=True, check=True, text=True)
+    for time, size, at in (line.split(",")[:3] for line in done.stdout.split()):
+        if start <= float(time) < end:
+            data[int(at) : int(at) + int(size)] = bytes(int(size))
+    return bytes(data)
+
+
 def test_a_hole_in_the_middle_costs_what_lies_in_it(folder: Path, tmp_path: Path) -> None:
-    """A stretch of zeroes, as of a download that was interrupted: the lecture plays on behind it."""
+    """From 5 s to 7 s there is nothing: the picture before stands, the sound is silent, all else is at its time."""
     lecture = media.numbered_lecture(folder / "sound.mp4", Fraction(30), 12, words=("-g", "30"))
-    data = bytearray(lecture.path.read_bytes())
-    start = len(data) * 45 // 100
-    data[start : start + len(data) // 6] = bytes(len(data) // 6)
     path = tmp_path / "hole.mp4"
-    path.write_bytes(bytes(data))
+    path.write_bytes(emptied(lecture.path, 5, 7))
     work = tmp_path / "work"
     work.mkdir()
     worker = media.Worker(media.WatchedStore(), work, RULES)
     made = media.publish(worker, media.upload_source(worker.store, path))
     assert made.result.duration_seconds == 12
-    times = media.track(made.joined("120p")).presentation_times
-    assert len(times) == 360
+    numbers, flashing = media.read_frames(made.joined("120p"), 160, 120)
+    assert numbers == [*range(150), *[149] * 60, *range(210, 360)]
+    sound = media.read_sound(made.joined("audio"))[1024:]
+    assert max(map(abs, sound[int(5.1 * media.RATE) : int(6.9 * media.RATE)])) < 50
+    onsets = [frame for frame in flashing if frame - 1 not in flashing]
+    assert onsets == [lecture.flashes[0], lecture.flashes[2]]
+    for onset in onsets:
+        expected = onset * media.RATE // 30
+        heard = next(at for at in range(expected - 12_000, expected + 12_000) if abs(sound[at]) > 9000)
+        assert abs(heard - expected) <= media.RATE / 30
+    assert made.result.lost_seconds == 0
+    assert made.result.patched_seconds == 0, "between two pictures a hole looks as one that stands"
+
+
+LONG_RULES = plan.Rules(segment_seconds=6, min_segments=3, steps=STEPS)
+MINUTES = 80
+
+
+@pytest.fixture(scope="module")
+def long(folder: Path) -> Path:
+    """The same numbered minute again and again, at 10 frames a second, a key frame every five seconds."""
+    minute = media.numbered_lecture(folder / "minute.mp4", Fraction(10), 60, words=("-g", "50"))
+    path = folder / "hours.mp4"
+    media.ffmpeg("-stream_loop", str(MINUTES - 1), "-i", minute.path, "-c", "copy", path, level="error")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        pytest.param(130, range(590, 600), id="the picture before it stands"),
+        pytest.param(1230, range(295, 306), id="the picture behind it stands"),
+        pytest.param(60 * MINUTES, range(1), id="black to the end"),
+    ],
+)
+def test_a_hole_deep_in_a_long_lecture_costs_minutes_and_not_hours(
+    long: Path, tmp_path: Path, seconds: int, shown: range
+) -> None:
+    """A picture that may stand in is looked for up to 300 s before, and behind; never from the lecture's start.
+
+    The minutes are a few frames longer than their pictures.
+    """
+    start, end = 60 * MINUTES // 2, min(60 * MINUTES // 2 + seconds, 60 * MINUTES)
+    worker = media.Worker(media.WatchedStore(), tmp_path, LONG_RULES)
+    data = emptied(long, start, end)
+    outcome = follow(worker, put(worker, data))
+    chunks = [ChunkInput.model_validate(child.input) for child in outcome.children]
+    inside = [each for each in chunks if start * 10 < each.first_frame and each.end_frame < end * 10]
+    before = worker.store.bytes_read()
+    # A worker that has read nothing yet.
+    result = dataclasses.replace(worker).run(CHUNK, inside[-1]).result
+    assert isinstance(result, ChunkResult)
+    assert result.patched
+    part = result.renditions[0]
+    names = [part.init, *(segment.name for segment in part.segments)]
+    joined = b"".join(worker.store.get(media.PREFIX + name) for name in names)
+    numbers, _ = media.read_frames(joined, 160, 120)
+    assert len(numbers) == inside[-1].end_frame - inside[-1].first_frame
+    assert len(set(numbers)) == 1
+    assert numbers[0] in shown
+    read = (worker.store.bytes_read() - before) / len(data) * 60 * MINUTES
+    assert read < 300 + 3 * (end - inside[-1].first_frame / 10) + 60, "more was read than lies around the chunk"
 
 
 def test_a_child_may_neither_fork_without_end_nor_write(folder: Path, real: list[bytes]) -> None:

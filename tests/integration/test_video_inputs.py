@@ -7,7 +7,7 @@ recorder, a browser or a camera makes; what comes out is read back frame by fram
 import array
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -89,6 +89,76 @@ def turned(name: str, degrees: int, *words: str) -> Make:
     def make(sources: Sources) -> Path:
         lying = sources.make(f"lying-{name}", "-vf", filters, *X264, "-c:a", "copy")
         return sources.make(name, *COPY, "-metadata:s:v", f"rotate={degrees}", *words, source=lying)
+
+    return make
+
+
+def joined(path: Path, *parts: Path) -> None:
+    """The packets of the parts, one after the other in one file."""
+    listed = path.with_suffix(".txt")
+    listed.write_text("".join(f"file '{part}'\n" for part in parts))
+    media.ffmpeg("-f", "concat", "-safe", "0", "-i", listed, *COPY, path, level="error")
+
+
+SIZES = (("640:480", "yuv420p"), ("480:360", "yuv420p"), ("640:360", "yuv420p"))
+"""Smaller at 3 s, of another shape from 5 s on: what a recorder makes of a window that is resized."""
+TIMES = (("0", "3"), ("3", "5"), ("5", "8"))
+FORMATS = (("640:480", "yuv420p"), ("640:480", "yuv444p"), ("640:480", "yuv420p10le"))
+
+
+def varied(name: str, parts: Sequence[tuple[str, str]], *coding: str) -> Make:
+    """One stream whose pictures are of the first size and format, from 3 s on of the second, from 5 s of the third."""
+
+    def make(sources: Sources) -> Path:
+        made = []
+        for number, ((size, pixels), (start, end)) in enumerate(zip(parts, TIMES, strict=True)):
+            shown = f"scale={size}:flags=neighbor,setsar=1,format={pixels}"
+            words = ("-ss", start, "-to", end, "-vf", shown, *coding, "-an")
+            made.append(sources.make(f"part-{number}-{name}", *words))
+        pictures, path = sources.folder / f"pictures-{name}", sources.folder / name
+        joined(pictures, *made)
+        words = ("-map", "0:v", "-map", "1:a", "-c:v", "copy", *(() if name.endswith("mp4") else ("-c:a", "libopus")))
+        output = ("-f", "webm", "pipe:1") if name.endswith("webm") else (path,)
+        streamed = media.ffmpeg("-i", pictures, "-i", sources.numbered.path, *words, *output, level="error")
+        if streamed:
+            path.write_bytes(streamed)
+        return path
+
+    return make
+
+
+def has_bars(made: media.Published) -> None:
+    """The wider picture of the last three seconds is not drawn out: bars lie above and below it."""
+    check_bars(made, 150)
+
+
+def has_no_bars(made: media.Published) -> None:
+    """It is drawn out."""
+    check_bars(made, 240)
+
+
+def check_bars(made: media.Published, first: int) -> None:
+    """Whether bars begin with this frame."""
+    for rung in made.plan.encoding.rungs:
+        shown = planes(made, rung.name)
+        bar = rung.width * (rung.height // 8 - 4)
+        for number, plane in enumerate(shown[10:-10], 10):
+            barred = max(plane[:bar]) < 32 and max(plane[-bar:]) < 32
+            assert barred == (number >= first), f"frame {number} of {rung.name}"
+
+
+def changing(name: str, before: str, after: str, *coding: str) -> Make:
+    """A broadcast whose sound changes its channels in the middle, as between a film and what comes next."""
+
+    def make(sources: Sources) -> Path:
+        sound = b""
+        # 239,616 samples are whole packets of every codec.
+        for layout, part in ((before, "atrim=end_sample=239616"), (after, "atrim=start_sample=239616")):
+            words = ("-vn", "-af", f"{part},aformat=channel_layouts={layout}", *coding)
+            sound += sources.make(f"{layout}-{name}", *words).read_bytes()
+        heard = sources.folder / f"sound-{name}"
+        heard.write_bytes(sound)
+        return sources.make(f"{name}.ts", "-i", heard, "-map", "0:v", "-map", "1:a", *COPY)
 
     return make
 
@@ -227,6 +297,8 @@ def stands_still(made: media.Published) -> None:
     assert len(numbers) == 300
 
 
+FAST_VPX = ("-deadline", "realtime", "-cpu-used", "8", "-g", "60")
+REPEATED = ("-x264-params", "repeat-headers=1:keyint=60")
 VFR = "setpts='(N+if(between(mod(N,10),3,6),0.6,0))/30/TB'"
 
 ROWS: dict[str, Row] = {
@@ -272,6 +344,12 @@ ROWS: dict[str, Row] = {
     ),
     "late-start": Row(copied("late.mkv", "-output_ts_offset", "7")),
     "jump": Row(jumping, way="copy", numbers="no"),
+    "resized": Row(varied("z.webm", SIZES, "-c:v", "libvpx", *FAST_VPX, "-b:v", "2M"), way="copy", check=has_bars),
+    "resized-vp9": Row(varied("z9.mkv", SIZES, "-c:v", "libvpx-vp9", *FAST_VPX), check=has_bars),
+    "resized-h264": Row(varied("z.mp4", SIZES, *X264[:4], *REPEATED), check=has_no_bars),
+    "formats": Row(varied("f4.mkv", FORMATS, *X264[:4], *REPEATED)),
+    "channels": Row(changing("c.ac3", "5.1", "stereo"), way="copy"),
+    "channels-mp2": Row(changing("c.mp2", "mono", "stereo", "-f", "mp2"), way="copy"),
     "uhd": Row(
         coded("uhd.mp4", "-vf", "scale=2880:2160:flags=neighbor", *X264, "-t", "2", "-an"), seconds=2, sound=False
     ),

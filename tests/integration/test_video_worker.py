@@ -26,7 +26,7 @@ from academy_core.video import (
     PlanResult,
     PublishInput,
 )
-from academy_video import chunk, ladder, plan
+from academy_video import chunk, ffmpeg, ladder, plan
 
 STEPS = (ladder.Step(160, 23, 400_000, 800_000), ladder.Step(120, 23, 200_000, 400_000))
 RULES = plan.Rules(segment_seconds=2, min_segments=3, steps=STEPS, chunk_seconds=(4, 6))
@@ -200,16 +200,17 @@ def test_a_front_that_is_missing_is_read_again_from_further_back(
     """A margin behind the chunk's start stands for a source that cannot be sought in exactly."""
     _, chunks, _ = planned(worker, media.upload_source(store, lecture.path))
     right = worker.run(CHUNK, chunks[1]).result
-    wrong = chunks[1].encoding.model_copy(update={"seek_margin_seconds": -2.0})
-    tried: list[float | None] = []
-    margins = chunk.margins
+    late = chunks[1].encoding.model_copy(update={"seek_margin_seconds": -2.0})
+    wrong = chunks[1].model_copy(update={"encoding": late})
+    tried: list[float] = []
+    readings = chunk.readings
 
-    def watched(_: object) -> Iterator[float | None]:
-        for margin in margins(wrong):
-            tried.append(margin)
-            yield margin
+    def watched(_: object) -> Iterator[ffmpeg.Reading]:
+        for reading in readings(wrong):
+            tried.append(reading.margin)
+            yield reading
 
-    monkeypatch.setattr(chunk, "margins", watched)
+    monkeypatch.setattr(chunk, "readings", watched)
     assert worker.run(CHUNK, chunks[1]).result == right
     assert tried == [-2.0, 15.0]
 

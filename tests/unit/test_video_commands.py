@@ -43,9 +43,9 @@ def chunk(first: int, end: int, made: Encoding | None = None) -> ChunkInput:
     return ChunkInput(encoding=made or encoding(), index=0, first_frame=first, end_frame=end)
 
 
-def command(piece: ChunkInput, margin: float | None = 2.0) -> list[str]:
-    outputs = {"720p": 11, "480p": 12, "audio": 13, ffmpeg.TILES: 15, ffmpeg.LIGHTS: 16}
-    return ffmpeg.chunk_command("/bin/ffmpeg", piece, URL, outputs=outputs, progress=14, margin=margin)
+def command(piece: ChunkInput, reading: ffmpeg.Reading = ffmpeg.Reading(2.0)) -> list[str]:  # noqa: B008 - frozen
+    outputs = {"720p": 11, "480p": 12, "sound": 13, ffmpeg.TILES: 15, ffmpeg.LIGHTS: 16}
+    return ffmpeg.chunk_command("/bin/ffmpeg", piece, URL, outputs=outputs, progress=14, reading=reading)
 
 
 def after(words: list[str], option: str) -> str:
@@ -70,11 +70,26 @@ def test_a_chunk_reads_from_its_margin_and_cuts_by_frame_number() -> None:
     ]
 
 
-def test_the_first_chunk_and_the_last_resort_read_from_the_start() -> None:
+def test_a_chunk_near_the_start_reads_from_the_start() -> None:
     assert "-ss" not in command(chunk(0, 360))
     assert "fps=fps=30/1:start_time=0" in after(command(chunk(0, 360)), "-filter_complex")
-    assert "-ss" not in command(chunk(360, 720), margin=None)
-    assert "-ss" not in command(chunk(360, 720), margin=60.0)
+    assert "-ss" not in command(chunk(360, 720), ffmpeg.Reading(60.0))
+
+
+def test_a_picture_may_stand_for_what_the_source_does_not_hold() -> None:
+    graph = after(command(chunk(9000, 9360, encoding(total=36_000)), ffmpeg.Reading(60.0, "stand")), "-filter_complex")
+    assert "start_time=9000/30" in graph
+    assert "tpad=stop=9360:stop_mode=clone" in graph
+    black = command(chunk(9000, 9360, encoding(total=36_000)), ffmpeg.Reading(2.0, "black"))
+    assert "color=black:s=1440x720:r=30/1" in black
+    assert "[0:0]" not in after(black, "-filter_complex")
+
+
+def test_only_the_sound_is_filtered_anew_when_its_format_changes() -> None:
+    words = command(chunk(360, 720))
+    assert after(words, "-reinit_filter:v") == "0"
+    assert "atrim" not in after(words, "-filter_complex")
+    assert "atrim" in after(words, "-af")
 
 
 def test_only_the_end_of_a_lecture_may_be_cloned() -> None:
@@ -104,9 +119,11 @@ def test_nothing_but_loopback_is_read(url: str) -> None:
 @pytest.mark.parametrize(("rate", "source_rate"), [(30, 48_000), (25, 44_100), (60, 22_050), (30, 32_000)])
 def test_resampling_starts_on_a_sample_both_rates_share(rate: int, source_rate: int) -> None:
     made = encoding(Fraction(rate), rate * 120, source_rate)
-    graph = after(command(chunk(rate * 36, rate * 96, made)), "-filter_complex")
-    start = int(graph.split("atrim=start_pts=")[1].split("[")[0])
-    assert f"first_pts={start}" in graph
+    assert made.audio is not None
+    piece = chunk(rate * 36, rate * 96, made)
+    decoded = after(command(piece), "-af")
+    start = int(decoded.split("atrim=start_pts=")[1].split(":")[0])
+    assert f"first_pts={start}" in after(ffmpeg.sound_command("ffmpeg", piece, made.audio, 13), "-filter_complex")
     assert Fraction(start, source_rate) * 48_000 % 1 == 0
 
 

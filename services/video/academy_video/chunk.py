@@ -1,18 +1,22 @@
-"""`video.chunk`: one ffmpeg makes everything of one stretch of the lecture while its segments are already uploaded.
+r"""`video.chunk`: one ffmpeg makes everything of one stretch of the lecture while its segments are already uploaded.
 
     source --> reader --> ffmpeg --a pipe a rendition--> boxes -> cutter (checks, stamps, names) -> uploads -> R2
+                             \--decoded sound--> ffmpeg --pipe--> the same
 
-Nothing is written to disk. A chunk that is made again gives the same bytes under the same names.
+Nothing is written to disk. A chunk that is made again gives the same bytes under the same names. The sound has an
+ffmpeg of its own behind the first: where the channels change, the first builds its filters for the sound anew.
 """
 
 import os
 import re
+import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+from academy_core.child import Child, Finished
 from academy_core.errors import Permanent, Retryable
 from academy_core.tasks import TaskContext
 from academy_core.video import ChunkInput, ChunkResult, Encoding, Quality, Rendition, Segment, Tiles
@@ -35,22 +39,30 @@ def rendition_names(encoding: Encoding) -> list[str]:
     return [rung.name for rung in encoding.rungs] + ([encoding.audio.name] if encoding.audio is not None else [])
 
 
-def margins(encoding: Encoding) -> tuple[float | None, ...]:
-    """How far before the chunk to start reading, one try after the other.
+def readings(chunk: ChunkInput) -> Iterator[ffmpeg.Reading]:
+    """How to read the source, one try after the other: further back, then with a picture for what it does not hold.
 
-    None is the source's start; what is missing even then is filled with the last picture before it.
+    The first chunk is never black: a source of which no picture can be decoded is damaged.
     """
-    return (encoding.seek_margin_seconds, *ladder.WIDER_MARGINS_SECONDS, None)
+    margin = chunk.encoding.seek_margin_seconds
+    for each in (margin, *ladder.WIDER_MARGINS_SECONDS):
+        yield ffmpeg.Reading(each)
+    yield ffmpeg.Reading(ladder.STAND_MARGIN_SECONDS, "stand")
+    if chunk.first_frame > 0:
+        yield ffmpeg.Reading(margin, "black")
 
 
 def make(tools: Tools, context: TaskContext[ChunkInput]) -> ChunkResult:
     """Make and upload the chunk. Raises Cancelled, Retryable, Permanent, or what the store raises."""
     chunk = context.input
-    for margin in margins(chunk.encoding):
+    gone = False
+    for reading in readings(chunk):
+        if gone and not reading.missing:
+            continue  # what is missing does not lie further back
         try:
-            renditions, tiles = _attempt(tools, context, margin)
+            renditions, tiles = _attempt(tools, context, reading)
         except (cut.CutError, boxes.BadBox) as error:
-            failure = error
+            failure, gone = error, not isinstance(error, cut.FrontMissing)
             continue
         frames = chunk.end_frame - chunk.first_frame
         context.progress(100, float(frames / ffmpeg.rate(chunk.encoding)))
@@ -61,7 +73,7 @@ def make(tools: Tools, context: TaskContext[ChunkInput]) -> ChunkResult:
             renditions=renditions,
             tiles=tiles,
             qualities=tuple(_qualities(tools, context, renditions[0])),
-            patched=margin is None,
+            patched=bool(reading.missing),
         )
     raise Permanent(f"chunk {chunk.index}: {failure}", reason=plan.DAMAGED)
 
@@ -158,10 +170,10 @@ class _Pipes:
         """The reading end, which the caller closes from here on."""
         return self._read.pop(name)
 
-    def close_write(self) -> None:
-        """Close our writing ends, so that the child's end is the end of the stream."""
-        while self.write:
-            os.close(self.write.popitem()[1])
+    def close_write(self, *, but: str = "") -> None:
+        """Close our writing ends (`but` one), so that the child's end is the end of the stream."""
+        for name in [name for name in self.write if name != but]:
+            os.close(self.write.pop(name))
 
     def close(self) -> None:
         """Close all that is still ours."""
@@ -183,50 +195,82 @@ def _pipes(names: Sequence[str]) -> Iterator[_Pipes]:
 
 
 def _attempt(
-    tools: Tools, context: TaskContext[ChunkInput], margin: float | None
+    tools: Tools, context: TaskContext[ChunkInput], reading: ffmpeg.Reading
 ) -> tuple[tuple[Rendition, ...], Tiles | None]:
-    """One run of ffmpeg. Raises FrontMissing, Cancelled, Retryable, or what the store raises."""
+    """One run of ffmpeg. Raises CutError, BadBox, Cancelled, Retryable, or what the store raises."""
     chunk = context.input
     names = rendition_names(chunk.encoding)
     extra = [ffmpeg.TILES, ffmpeg.LIGHTS] if ffmpeg.tile_frames(chunk) else []
     readers = ThreadPoolExecutor(len(names) + len(extra) + 1, thread_name_prefix="pipe")
     uploaders = ThreadPoolExecutor(tools.uploads, thread_name_prefix="upload")
-    every = [*names, *extra, _PROGRESS]
+    every = [*names, *extra, ffmpeg.SOUND, _PROGRESS]
     with uploaders, readers, _pipes(every) as pipes, reader.serving(_view(tools, context)) as served:
-        outputs = {name: pipes.write[name] for name in (*names, *extra)}
         command = ffmpeg.chunk_command(
-            tools.ffmpeg, chunk, served.url, outputs=outputs, progress=pipes.write[_PROGRESS], margin=margin
+            tools.ffmpeg, chunk, served.url, outputs=pipes.write, progress=pipes.write[_PROGRESS], reading=reading
         )
-        with (
-            process.running(
-                command,
-                folder=tools.folder,
-                wall_seconds=context.task.max_seconds,
-                pass_fds=tuple(pipes.write.values()),
-            ) as child,
-            context.kill_on_cancel(child.kill),
-        ):
-            pipes.close_write()
+        with ExitStack() as children:
+            child = children.enter_context(_running(tools, context, command, pipes.write.values()))
+            sound = _sound(tools, context, pipes, children)
+            pipes.close_write(but=ffmpeg.SOUND)
             uploads = _Uploads(tools, context, uploaders)
             drains = [readers.submit(_drain, pipes.take(name), name, chunk, uploads) for name in names]
             images = [readers.submit(_collect, pipes.take(name)) for name in extra]
             readers.submit(_report, pipes.take(_PROGRESS), context)
-            wait(drains, return_when=FIRST_EXCEPTION)
-            stopped = False
-            if any(drain.done() and drain.exception() for drain in drains):
-                stopped = not child.ends_within(_END_SECONDS) and child.kill()
-            finished = child.wait()
+            pictures = drains[: len(chunk.encoding.rungs)]
+            wait(pictures, return_when=FIRST_EXCEPTION)
+            failed = any(drain.done() and drain.exception() for drain in pictures)
+            stopped = failed and not child.ends_within(_END_SECONDS) and child.kill()
+            ends = [(child.wait(), stopped)]
+            if sound is not None:
+                # Whether its input ends or breaks off it cannot tell: it would fill with silence what did not come.
+                stopped = (failed or ends[0][0].returncode < 0) and sound.kill()
+                pipes.close_write()
+                ends.append((sound.wait(), stopped))
             wait(drains)
     context.check()
     if served.failure is not None:
         raise served.failure
+    for finished, stopped in ends:
+        _check_end(chunk, finished, stopped=stopped)
+    renditions = _renditions(drains)
+    return renditions, _tiles(tools, context, *(image.result() for image in images)) if images else None
+
+
+@contextmanager
+def _running(
+    tools: Tools,
+    context: TaskContext[ChunkInput],
+    command: Sequence[str],
+    pipes: Iterable[int],
+    stdin: int = subprocess.DEVNULL,
+) -> Iterator[Child]:
+    """A child that ends with the task's time, or when it is cancelled."""
+    limit, passed = context.task.max_seconds, tuple(pipes)
+    with (
+        process.running(command, folder=tools.folder, wall_seconds=limit, pass_fds=passed, stdin=stdin) as child,
+        context.kill_on_cancel(child.kill),
+    ):
+        yield child
+
+
+def _sound(tools: Tools, context: TaskContext[ChunkInput], pipes: _Pipes, children: ExitStack) -> Child | None:
+    """The child that makes the sound's rendition of what the first one decodes, if there is any sound."""
+    audio = context.input.encoding.audio
+    if audio is None:
+        return None
+    pipe = pipes.write[audio.name]
+    command = ffmpeg.sound_command(tools.ffmpeg, context.input, audio, pipe)
+    with os.fdopen(pipes.take(ffmpeg.SOUND), "rb") as decoded:
+        return children.enter_context(_running(tools, context, command, [pipe], decoded.fileno()))
+
+
+def _check_end(chunk: ChunkInput, finished: Finished, *, stopped: bool) -> None:
+    """Retryable when a child was ended by something else than the source or us (`stopped`)."""
     if finished.returncode < 0 and not stopped:
         how = "took too long" if finished.timed_out else f"was ended by signal {-finished.returncode}"
         raise Retryable(f"chunk {chunk.index}: ffmpeg {how}\n{finished.errors}")
     if finished.returncode > 0 and _NO_MEMORY in finished.errors:
         raise Retryable(f"chunk {chunk.index}: ffmpeg came to its memory's limit\n{finished.errors}")
-    renditions = _renditions(drains)
-    return renditions, _tiles(tools, context, *(image.result() for image in images)) if images else None
 
 
 def _collect(pipe: int) -> bytes:
@@ -285,6 +329,11 @@ def _renditions(drains: "Sequence[Future[Rendition]]") -> tuple[Rendition, ...]:
     ffmpeg's exit code says nothing more: above 0 the source is damaged, and whether enough came of it the cutters know.
     """
     errors = [error for drain in drains if (error := drain.exception())]
-    for error in sorted(errors, key=lambda error: isinstance(error, (cut.CutError, boxes.BadBox))):
+    for error in sorted(errors, key=_tells_less):
         raise error
     return tuple(drain.result() for drain in drains)
+
+
+def _tells_less(error: BaseException) -> tuple[bool, bool]:
+    """For sorting: what is missing at the front of one rung is missing of all, also of those that were ended for it."""
+    return isinstance(error, (cut.CutError, boxes.BadBox)), not isinstance(error, cut.FrontMissing)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
 from math import gcd
-from typing import Any
+from typing import Any, Literal
 
 import ffmpeg as graph
 
@@ -98,29 +98,39 @@ def audio_cut(chunk: ChunkInput) -> AudioCut:
     )
 
 
-def seek_seconds(chunk: ChunkInput, margin: float | None) -> Fraction | None:
+def seek_seconds(chunk: ChunkInput, margin: float) -> Fraction | None:
     """Absolute source time to read from; None is the source's start."""
-    if margin is None or chunk.first_frame == 0:
+    if chunk.first_frame == 0:
         return None
     start = Fraction(chunk.encoding.start_seconds)
     target = start + chunk.first_frame / rate(chunk.encoding) - Fraction(margin)
     return target if target > max(start, Fraction(0)) else None
 
 
-def chunk_command(  # noqa: PLR0913 - each is one fact of the run
-    binary: str, chunk: ChunkInput, url: str, *, outputs: Mapping[str, int], progress: int, margin: float | None
-) -> list[str]:
-    """The command line of one chunk. `outputs`: rendition name -> file descriptor of the pipe it is written to.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a chunk is read from its source."""
 
-    `margin` is how many seconds before the chunk reading starts; None reads the source from its start.
-    """
+    margin: float
+    """Seconds before the chunk at which reading starts."""
+    missing: Literal["", "stand", "black"] = ""
+    """What is shown where the source has no picture: nothing, the one before (or behind), or black all along."""
+
+
+SOUND = "sound"
+"""Output of a chunk beside its renditions: the decoded sound, which `sound_command` makes the rendition of."""
+
+
+def chunk_command(  # noqa: PLR0913 - each is one fact of the run
+    binary: str, chunk: ChunkInput, url: str, *, outputs: Mapping[str, int], progress: int, reading: Reading
+) -> list[str]:
+    """The command line of one chunk. `outputs`: rendition name -> file descriptor of the pipe it is written to."""
     encoding = chunk.encoding
-    options: dict[str, Any] = {**_source_options(url), "threads": encoding.threads, "copyts": None}
-    seek = seek_seconds(chunk, margin)
-    if seek is not None:
-        options |= {"noaccurate_seek": None, "seek_timestamp": 1, "ss": seconds(seek)}
-    source = graph.input(url, **options)
-    picture = _picture(source[str(encoding.video_stream_index)], chunk, fill=margin is None)
+    source = _source(url, chunk, reading.margin)
+    if reading.missing == "black":
+        picture = _black(chunk)
+    else:
+        picture = _picture(source[str(encoding.video_stream_index)], chunk, fill=reading.missing == "stand")
     tiled = tile_frames(chunk)
     branches = picture.filter_multi_output("split", len(encoding.rungs) + bool(tiled))
     made = [
@@ -130,12 +140,25 @@ def chunk_command(  # noqa: PLR0913 - each is one fact of the run
     if tiled:
         made += _tiles(branches[len(encoding.rungs)], chunk, len(tiled), outputs)
     if encoding.audio is not None:
-        made.append(_sound(source, encoding.audio, chunk, f"pipe:{outputs[encoding.audio.name]}"))
+        made.append(_decoded(source, encoding.audio, chunk, f"pipe:{outputs[SOUND]}"))
     return [
         *(binary, "-hide_banner", "-nostdin", "-v", "warning", "-nostats", "-stats_period", "1"),
         *("-progress", f"pipe:{progress}", "-filter_complex_threads", "1"),
         *graph.merge_outputs(*made).get_args(),
     ]
+
+
+_ONE_GRAPH = {"reinit_filter:v": 0}
+"""A picture whose size or format changes goes on through the same filters; anew they would forget what they hold."""
+
+
+def _source(url: str, chunk: ChunkInput, margin: float) -> Any:
+    """The source in its own times, read from `margin` seconds before the chunk."""
+    options = {**_source_options(url), **_ONE_GRAPH, "threads": chunk.encoding.threads, "copyts": None}
+    seek = seek_seconds(chunk, margin)
+    if seek is not None:
+        options |= {"noaccurate_seek": None, "seek_timestamp": 1, "ss": seconds(seek)}
+    return graph.input(url, **options)
 
 
 def _picture(stream: Any, chunk: ChunkInput, *, fill: bool) -> Any:
@@ -144,19 +167,37 @@ def _picture(stream: Any, chunk: ChunkInput, *, fill: bool) -> Any:
     At most as many of them are cloned as the plan foresaw; with `fill` all that the source does not hold.
     """
     encoding = chunk.encoding
+    stream = _steady(stream)
     if encoding.picture.interlaced:
         stream = _deinterlaced(stream)
     clones = max(0, chunk.end_frame - (encoding.total_frames - encoding.pad_frames))
     if fill:
         clones = chunk.end_frame
     fps: dict[str, Any] = {"fps": f"{encoding.fps_num}/{encoding.fps_den}"}
-    if chunk.first_frame == 0:
-        fps["start_time"] = 0  # a picture that comes late is cloned back to frame 0
+    if fill or chunk.first_frame == 0:
+        # A picture that comes late is cloned back to the chunk's first frame.
+        fps["start_time"] = f"{chunk.first_frame * encoding.fps_den}/{encoding.fps_num}"
     stream = stream.filter("setpts", f"round(PTS-({encoding.start_seconds})/TB)").filter("fps", **fps)
     if clones:
         stream = stream.filter("tpad", stop=clones, stop_mode="clone")
     stream = stream.filter("trim", start_pts=chunk.first_frame, end_pts=chunk.end_frame)
     return _plain(stream.filter("setpts", f"PTS-{chunk.first_frame}"), encoding.picture, encoding.rungs[0])
+
+
+def _black(chunk: ChunkInput) -> Any:
+    """The same frames, without a source."""
+    encoding = chunk.encoding
+    best, count = encoding.rungs[0], chunk.end_frame - chunk.first_frame
+    drawn = f"color=black:s={best.width}x{best.height}:r={encoding.fps_num}/{encoding.fps_den}"
+    return graph.input(drawn, format="lavfi").filter("trim", end_frame=count)
+
+
+def _steady(stream: Any) -> Any:
+    """All pictures in the first one's size and format: other filters would read past the end of smaller ones.
+
+    Their pixels keep their shape: a picture that is scaled unevenly has others than square ones.
+    """
+    return stream.filter("setsar", "if(between(sar,1/4,4),sar,1)").filter("scale")
 
 
 def _deinterlaced(stream: Any) -> Any:
@@ -197,22 +238,46 @@ _SAME = {"pin": "bt709", "p": "bt709", "tin": "bt709", "t": "bt709"}
 """Primaries and transfer stay as they are, whatever the source calls them."""
 
 
-def _scaled(stream: Any, rung: Rung, picture: Picture) -> Any:
-    """The picture at a rung's size, with BT.709's matrix in video range; Catmull-Rom's kernel, a little sharper."""
+_SHAPE = 0.05
+"""A picture whose shape differs from the plan's by more is another one: a side of few pixels is rounded to even too."""
+
+
+def _fitted(stream: Any, encoding: Encoding, width: int, height: int) -> Any:
+    """A picture that was scaled to this size, square pixels: one of another shape gets bars instead of being drawn out.
+
+    Not in MP4, whose header has the one size of them all: the copy that `pad` makes of every picture is not free.
+    """
+    if "mov" in encoding.container:
+        return stream.filter("setsar", 1)
+    narrow, flat = f"lt(sar,{1 - _SHAPE})", f"gt(sar,{1 + _SHAPE})"
+    sides = {"w": f"if({narrow},2*ceil(iw*sar/2),iw)", "h": f"if({flat},2*ceil(ih/sar/2),ih)"}
+    inside = {"x": "(ow-iw)/2", "y": "(oh-ih)/2"}
+    return (
+        stream.filter("scale", **sides, eval="frame")
+        .filter("pad", width, height, **inside, eval="frame")
+        .filter("setsar", 1)
+    )
+
+
+def _scaled(stream: Any, rung: Rung, encoding: Encoding) -> Any:
+    """The picture at a rung's size, 4:2:0, with BT.709's matrix in video range; Catmull-Rom's kernel, a bit sharper."""
+    picture = encoding.picture
     matrix = "bt709" if picture.hdr else picture.matrix
     if picture.scaler == "zimg":
         size = {"w": rung.width, "h": rung.height, "filter": "bicubic", "param_a": 0, "param_b": 0.6}
         colours = {"min": _ZIMG_MATRICES.get(matrix, matrix), "m": "bt709", "r": "tv", **_SAME}
-        return stream.filter("format", _YUV).filter("zscale", **size, **colours).filter("setsar", 1)
-    colours = {"in_color_matrix": matrix, "out_color_matrix": "bt709", "out_range": "tv"}
-    return stream.filter("scale", rung.width, rung.height, flags="bicubic", **colours).filter("setsar", 1)
+        stream = stream.filter("format", _YUV).filter("zscale", **size, **colours)
+    else:
+        colours = {"in_color_matrix": matrix, "out_color_matrix": "bt709", "out_range": "tv"}
+        stream = stream.filter("scale", rung.width, rung.height, flags="bicubic", **colours)
+    return _fitted(stream.filter("format", "yuv420p"), encoding, rung.width, rung.height)
 
 
 _MP4 = {"map_metadata": -1, "map_chapters": -1, "fflags": "+bitexact", "format": "mp4"}
 
 
 def _rung(stream: Any, rung: Rung, encoding: Encoding, pipe: str) -> Any:
-    stream = _scaled(stream, rung, encoding.picture)
+    stream = _scaled(stream, rung, encoding)
     options = {
         "c:v": "libx264",
         "preset": "veryfast",
@@ -232,7 +297,7 @@ def _rung(stream: Any, rung: Rung, encoding: Encoding, pipe: str) -> Any:
         "avoid_negative_ts": "disabled",
         "movflags": _FRAGMENTS,
     }
-    return graph.output(stream.filter("format", "yuv420p"), pipe, **_MP4, **options)
+    return graph.output(stream, pipe, **_MP4, **options)
 
 
 TILES, LIGHTS = "tiles", "lights"
@@ -258,7 +323,7 @@ def _tiles(stream: Any, chunk: ChunkInput, count: int, outputs: Mapping[str, int
     width, height = tile_size(encoding)
     step = round(ladder.TILE_SECONDS * rate(encoding))
     stream = stream.filter("select", f"not(mod(n+{chunk.first_frame},{step}))")
-    both = stream.filter("scale", width, height).filter("setsar", 1).filter_multi_output("split", 2)
+    both = _fitted(stream.filter("scale", width, height), encoding, width, height).filter_multi_output("split", 2)
     one = {"fflags": "+bitexact", "flags:v": "+bitexact", "fps_mode": "passthrough"}
     return [
         graph.output(
@@ -279,15 +344,15 @@ def _tiles(stream: Any, chunk: ChunkInput, count: int, outputs: Mapping[str, int
 def sample_command(binary: str, encoding: Encoding, url: str, at: Fraction) -> list[str]:
     """Encodes a sample of the picture at the last rung, uncapped, to standard output: its size tells what it needs."""
     rung = encoding.rungs[-1]
-    options = {**_source_options(url), "threads": encoding.threads, "seek_timestamp": 1}
+    options: dict[str, Any] = {**_source_options(url), **_ONE_GRAPH, "threads": encoding.threads, "seek_timestamp": 1}
     if at > 0:
         options["ss"] = seconds(at)
     source = graph.input(url, t=ladder.TITLE_SAMPLE_SECONDS, **options)
-    picture = source[str(encoding.video_stream_index)]
+    picture = _steady(source[str(encoding.video_stream_index)])
     if encoding.picture.interlaced:
         picture = _deinterlaced(picture)
     picture = picture.filter("fps", fps=f"{encoding.fps_num}/{encoding.fps_den}")
-    picture = _scaled(_plain(picture, encoding.picture, rung), rung, encoding.picture).filter("format", "yuv420p")
+    picture = _scaled(_plain(picture, encoding.picture, rung), rung, encoding)
     words = {"c:v": "libx264", "preset": "veryfast", "crf": rung.crf, "threads": encoding.threads, "format": "h264"}
     # The limit again: a picture that is held for an hour within the sample would be repeated for all of it.
     made = graph.output(picture, "pipe:1", t=ladder.TITLE_SAMPLE_SECONDS, **words).get_args()
@@ -301,13 +366,9 @@ def quality_command(binary: str, sample: ChunkInput, url: str, offset: int) -> l
     """
     encoding, count = sample.encoding, sample.end_frame - sample.first_frame
     rung = encoding.rungs[0]
-    options: dict[str, Any] = {**_source_options(url), "threads": encoding.threads, "copyts": None}
-    seek = seek_seconds(sample, encoding.seek_margin_seconds)
-    if seek is not None:
-        options |= {"noaccurate_seek": None, "seek_timestamp": 1, "ss": seconds(seek)}
-    source = graph.input(url, **options)
+    source = _source(url, sample, encoding.seek_margin_seconds)
     wanted = _picture(source[str(encoding.video_stream_index)], sample, fill=False)
-    wanted = _scaled(wanted, rung, encoding.picture).filter("format", "yuv420p")
+    wanted = _scaled(wanted, rung, encoding)
     pipe = {"protocol_whitelist": "pipe", "format_whitelist": "mov", "format": "mp4", "threads": encoding.threads}
     published = graph.input("pipe:0", **pipe)
     tick = f"N*{encoding.fps_den}/({encoding.fps_num}*TB)"
@@ -361,21 +422,47 @@ def _measure(stream_index: int, output: str) -> list[str]:
     return ["-map", f"0:{stream_index}", "-af", f"{mixed},{measured}", "-f", "null", "-"]
 
 
-def _sound(source: Any, audio: Audio, chunk: ChunkInput, pipe: str) -> Any:
-    """The chunk's sound with its pre-roll; silence where the source has none, resampled on a grid all chunks share."""
-    encoding, cut = chunk.encoding, audio_cut(chunk)
-    common = gcd(audio.source_rate, audio.sample_rate)
+def _source_samples(chunk: ChunkInput, audio: Audio) -> tuple[int, int]:
+    """Samples [first, end) of the source that the chunk's sound is made of.
+
+    Resampling starts where both rates have a sample, on a grid that all chunks share.
+    """
+    cut, common = audio_cut(chunk), gcd(audio.source_rate, audio.sample_rate)
     into, out = audio.source_rate // common, audio.sample_rate // common
-    lead = max(0, cut.first_sample - _RESAMPLER_LEAD) // out
+    return max(0, cut.first_sample - _RESAMPLER_LEAD) // out * into, -(-cut.end_sample * into // out)
+
+
+def _decoded(source: Any, audio: Audio, chunk: ChunkInput, pipe: str) -> Any:
+    """The chunk's sound and its pre-roll as stereo samples, each with its time; none where the source has none.
+
+    Filters without memory: ffmpeg makes them anew wherever the channels change, as broadcasts' do. At the end a silent
+    sample is added, since a stream without any is not readable.
+    """
+    encoding = chunk.encoding
+    first, end = _source_samples(chunk, audio)
     # Matroska rounds times to 1 ms: each packet goes back on the stream's own packet grid.
     time = f"round((PTS-({encoding.start_seconds})/TB)/{audio.source_grid})*{audio.source_grid}"
-    stream = source[str(audio.stream_index)].filter("asetpts", time)
-    if lead:
-        stream = stream.filter("atrim", start_pts=lead * into)
+    shape = f"aformat=sample_fmts=flt:channel_layouts=stereo:sample_rates={audio.source_rate}"
+    options = {
+        "af": f"asetpts={time},{shape},atrim=start_pts={first}:end_pts={end},apad=pad_len=1",
+        "c:a": "pcm_f32le",
+        "avoid_negative_ts": "disabled",
+        "write_index": 0,
+        "format": "nut",
+    }
+    return graph.output(source[str(audio.stream_index)], pipe, **options)
+
+
+def sound_command(binary: str, chunk: ChunkInput, audio: Audio, pipe: int) -> list[str]:
+    """Makes the rendition of what `SOUND` holds, on standard input: gaps are silence, the gain, the pre-roll, AAC."""
+    cut, (first, _) = audio_cut(chunk), _source_samples(chunk, audio)
+    taken = {"protocol_whitelist": "pipe", "format_whitelist": "nut", "format": "nut", "copyts": None}
     # first_pts counts in samples of the input, whatever its name says of the output.
-    resample = {"async": 1, "min_hard_comp": 0.1, "first_pts": lead * into}
-    stream = stream.filter("aresample", audio.sample_rate, **resample).filter(
-        "aformat", channel_layouts="stereo", sample_fmts="fltp"
+    resample = {"async": 1, "min_hard_comp": 0.1, "first_pts": first}
+    stream = (
+        graph.input("pipe:0", **taken)
+        .filter("aresample", audio.sample_rate, **resample)
+        .filter("aformat", channel_layouts="stereo", sample_fmts="fltp")
     )
     stream = (
         _louder(stream, audio)
@@ -390,7 +477,8 @@ def _sound(source: Any, audio: Audio, chunk: ChunkInput, pipe: str) -> Any:
         "frag_duration": 1_000_000,
         "movflags": "+empty_moov+default_base_moof+skip_trailer",
     }
-    return graph.output(stream, pipe, **_MP4, **options)
+    made = graph.output(stream, f"pipe:{pipe}", **_MP4, **options).get_args()
+    return [binary, "-hide_banner", "-nostdin", "-v", "warning", "-filter_complex_threads", "1", *made]
 
 
 ENCODE_BASE_SECONDS = 10

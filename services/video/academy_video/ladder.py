@@ -94,7 +94,11 @@ SEEK_MARGIN_SECONDS = 0.5
 """How far before a chunk the source is read from; covers B-frame delay where the container has an index."""
 
 WIDER_MARGINS_SECONDS = (15.0, 60.0)
-"""Tried next when the front of a chunk did not come; after them the source is read from its start."""
+"""Tried next when the front of a chunk did not come."""
+
+STAND_MARGIN_SECONDS = 300.0
+"""How far before a chunk a picture is looked for that may stand where the source has none: its limit of time allows it.
+"""
 
 LOUDNESS_LUFS = -16.0
 """What every lecture's sound is brought to."""
