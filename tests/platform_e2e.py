@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -141,6 +142,11 @@ class Platform:
 
     def sqs(self) -> Any:
         """SQS, as somebody outside sees it."""
+        return self._sqs
+
+    @cached_property
+    def _sqs(self) -> Any:
+        """One client: making one takes longer than what it is asked for."""
         return self._aws("sqs", "academy-dev-emulator", 5000, "ap-northeast-2")
 
     def s3(self) -> Any:
@@ -184,6 +190,11 @@ class Platform:
             yield
         finally:
             lead(None)
+
+    def available(self, deployment: str) -> bool:
+        """Whether it is now: nobody waits for it."""
+        conditions = self.run.get("deployment", deployment)["status"]["conditions"]
+        return any((each["type"], each["status"]) == ("Available", "True") for each in conditions)
 
     def replicas(self, worker: str) -> int:
         """What KEDA wants of a worker now."""
@@ -245,6 +256,11 @@ def describe(run: kubectl.Kubectl) -> str:
                 except kubectl.Refused as refused:
                     parts.append(str(refused))
     return "\n".join(parts)
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Whether it is."""
+    return any((each["type"], each["status"]) == ("Ready", "True") for each in pod["status"].get("conditions", ()))
 
 
 def publish(director: client.Client, file: Path, title: str) -> str:
