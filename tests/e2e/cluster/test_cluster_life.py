@@ -6,7 +6,7 @@ from typing import Any
 import boto3
 import pytest
 from cluster import images, provider
-from cluster.kubectl import Kubectl
+from cluster.kubectl import Kubectl, Refused
 from support import wait_until
 
 ACCOUNT = "123456789012"
@@ -93,7 +93,13 @@ def test_two_nodes_share_pods_and_reach_each_other(here: Kubectl, emulator: Any)
 
 
 def test_metrics_are_served(here: Kubectl) -> None:
-    wait_until(lambda: "node" in here("top", "nodes", "--no-headers"), WAIT_SECONDS, "kubectl top nodes")
+    def shown() -> bool:
+        try:
+            return "node" in here("top", "nodes", "--no-headers")
+        except Refused:  # nothing is measured yet
+            return False
+
+    wait_until(shown, WAIT_SECONDS, "kubectl top nodes")
 
 
 def test_keda_scales_from_zero_to_five_and_back(here: Kubectl, emulator: Any) -> None:

@@ -1,13 +1,14 @@
 """What becomes of the API while its pooler rolls and its database dies: nothing that a patient client would see."""
 
 import time
+from typing import Any
 
 import api_load
 import exam_e2e
 import httpx
 import platform_e2e
 import pytest
-from platform_e2e import Platform
+from platform_e2e import Platform, is_ready
 from support import wait_until
 
 from academy_local import client
@@ -16,9 +17,9 @@ SHOW = "from django.db import connection as c; k = c.cursor(); k.execute('SHOW {
 BEFORE_SECONDS = 3.0
 """Under load before, and after, what a drill does."""
 ROLLOUT_SECONDS = 180
-RECOVERY_SECONDS = 60
-AGAIN_SECONDS = 10.0
-"""The API serves again so soon after the database is back."""
+RECOVERY_SECONDS = 180
+AGAIN_SECONDS = 30.0
+"""The API serves again so soon after the database is back; seen: up to 3.7 s."""
 
 
 @pytest.fixture
@@ -71,8 +72,13 @@ def test_the_database_dies_and_comes_back(platform: Platform, exam: exam_e2e.Exa
     before = restarts(platform)
     with api_load.running(url, headers, *sends(exam.id)) as load:
         time.sleep(BEFORE_SECONDS)
+        (killed,) = databases(platform)
         platform.run("delete", "pod", platform_e2e.DATABASE_POD, "--grace-period=1")
-        platform.run.await_condition(f"pod/{platform_e2e.DATABASE_POD}", "Ready", RECOVERY_SECONDS)
+        wait_until(
+            lambda: any(is_ready(pod) for pod in databases(platform) if uid(pod) != uid(killed)),
+            RECOVERY_SECONDS,
+            "another pod of that name is ready",
+        )
         back = time.monotonic()
         with httpx.Client(base_url=url, headers=headers, timeout=api_load.REQUEST_SECONDS) as http:
             wait_until(
@@ -85,7 +91,20 @@ def test_the_database_dies_and_comes_back(platform: Platform, exam: exam_e2e.Exa
     print(f"database killed: served again {again:.1f} s after it was ready; {load}")  # noqa: T201  (a drill tells)
     assert set(load.raw) <= {"503, Retry-After"}
     assert restarts(platform) == before
-    platform.run.await_condition("deployment/academy-api", "Available", 1)
+    assert platform.available("academy-api")
+
+
+def databases(platform: Platform) -> list[dict[str, Any]]:
+    """The database's pod; none between one and the next."""
+    found: list[dict[str, Any]] = platform.run.get(
+        "pods", "--field-selector", f"metadata.name={platform_e2e.DATABASE_POD}"
+    )["items"]
+    return found
+
+
+def uid(pod: dict[str, Any]) -> str:
+    """Tells it from another one of the same name."""
+    return str(pod["metadata"]["uid"])
 
 
 def restarts(platform: Platform) -> dict[str, int]:

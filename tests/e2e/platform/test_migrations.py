@@ -72,7 +72,7 @@ def waits_in_vain(platform: Platform) -> str:
     for pod in platform.run.pods("app.kubernetes.io/component=api"):
         for status in pod["status"].get("initContainerStatuses", []):
             if status["name"] == "migrated" and status["restartCount"]:
-                return platform.run("logs", pod["metadata"]["name"], "-c", "migrated", "--previous")
+                return said(platform, pod["metadata"]["name"], "-c", "migrated", "--previous")
     return ""
 
 
@@ -84,8 +84,13 @@ def jobs(platform: Platform) -> list[str]:
 
 def log_of(platform: Platform, job: str) -> str:
     """What a Job has said so far; nothing before its container runs."""
+    return said(platform, f"job/{job}", "-c", "migrate")
+
+
+def said(platform: Platform, *whose: str) -> str:
+    """A log; nothing where there is none, not yet or no more."""
     try:
-        return platform.run("logs", f"job/{job}", "-c", "migrate")
+        return platform.run("logs", *whose)
     except kubectl.Refused:
         return ""
 
@@ -107,7 +112,7 @@ def test_a_failed_migration_leaves_the_old_release_serving_and_a_retry_mends_it(
             FAILS_SECONDS,
             "the new API pod ends with the migration's reason",
         )
-        platform.run.await_condition("deployment/academy-api", "Available", 1)
+        assert platform.available("academy-api")
         assert applied(platform) == 0
         platform.query("ALTER TABLE exams_exam DROP COLUMN next_release")
         platform.install(next_release(migrate={"retry": "mended"}))

@@ -13,7 +13,7 @@ import api_load
 import exam_e2e
 import platform_e2e
 import pytest
-from cluster.kubectl import Kubectl
+from cluster.kubectl import Kubectl, Refused
 from platform_e2e import Platform
 from support import wait_until
 from test_database import sends
@@ -66,8 +66,18 @@ class Disturbances:
 
     def evict(self) -> None:
         """SIGTERM to a worker, by the API of evictions."""
-        wait_until(lambda: bool(self.platform.running("cpu")), CAUGHT_SECONDS, "a worker runs that can be evicted")
-        self.platform.evict(self.chance.choice(self.platform.running("cpu")))
+
+        def evicted() -> bool:
+            running = self.platform.running("cpu")
+            if not running:
+                return False
+            try:
+                self.platform.evict(self.chance.choice(running))
+            except Refused:  # it has just gone
+                return False
+            return True
+
+        wait_until(evicted, CAUGHT_SECONDS, "a worker runs that can be evicted")
 
     def close_node(self) -> None:
         """No new pod comes to the node."""
