@@ -8,7 +8,7 @@ import shlex
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,6 +36,7 @@ QUEUES = {
 WORKERS = {"video": "academy-video-worker", "cpu": "academy-ai-worker-cpu", "premium": "academy-ai-worker-gpu"}
 DATABASE_POD = "academy-dev-postgres-0"
 INSTALL_SECONDS = 420
+REMOVE_SECONDS = 300
 VISIBILITY_SECONDS = 60
 PUBLISH_SECONDS = 300.0
 KILL_SECONDS = 60.0
@@ -102,6 +103,19 @@ class Platform:
         chart = CHARTS / "academy"
         own = values if values is not None else platform_values()
         self.helm.upgrade("academy", chart, chart / "values-dev.yaml", values=own, wait=wait, seconds=INSTALL_SECONDS)
+
+    def remove(self, crds: Collection[str]) -> None:
+        """All of it, with these resource definitions, which the charts keep, and the namespace."""
+        options = ("--ignore-not-found", "--wait", "--timeout", f"{REMOVE_SECONDS}s")
+        self.helm("uninstall", "academy", *options, timeout=2 * REMOVE_SECONDS)
+        for crd in sorted(crds):
+            # While the operator is there, which unmakes what a resource is to take with it.
+            kind = crd.partition("/")[2]
+            self.run("delete", kind, "--all", timeout=REMOVE_SECONDS)
+        self.helm("uninstall", "academy-operator", "academy-dev", *options, timeout=2 * REMOVE_SECONDS)
+        for crd in sorted(crds):
+            self.run("delete", crd, timeout=REMOVE_SECONDS)
+        self.run("delete", "namespace", NAMESPACE, timeout=REMOVE_SECONDS)
 
     def secret(self, name: str) -> dict[str, str]:
         """A Secret's values."""
@@ -232,14 +246,25 @@ class Platform:
         self.run("create", "--raw", path, "-f", "-", content=json.dumps(body))
 
 
-def prepare(cluster: provider.Provider) -> Platform:
-    """A namespace that admits only restricted pods, and every image on the nodes."""
+@contextmanager
+def prepared(cluster: provider.Provider) -> Iterator[Platform]:
+    """Every image on the nodes, and a namespace that admits only restricted pods, which goes with all that it got."""
     for name in (*SERVED, *STAND_INS):
         cluster.load(images.archive(name))
     run = kubectl.Kubectl(cluster.kubeconfig, NAMESPACE)
+    before = definitions(run)
     run("create", "namespace", NAMESPACE)
-    run("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
-    return Platform(run, helm.Helm(cluster.kubeconfig, NAMESPACE))
+    found = Platform(run, helm.Helm(cluster.kubeconfig, NAMESPACE))
+    try:
+        run("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
+        yield found
+    finally:
+        found.remove(definitions(run) - before)
+
+
+def definitions(run: kubectl.Kubectl) -> set[str]:
+    """The resource definitions of ours that the cluster has."""
+    return {name for name in run("get", "crds", "-o", "name").split() if name.endswith(".academy.hakwonplus.com")}
 
 
 def describe(run: kubectl.Kubectl) -> str:

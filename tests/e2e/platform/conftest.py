@@ -13,19 +13,19 @@ from academy_local import client
 
 
 @pytest.fixture(scope="session")
-def platform(cluster: provider.Provider, events: list[dict[str, Any]]) -> Platform:
-    """Backends, operator and platform, ready."""
-    found = platform_e2e.prepare(cluster)
-    try:
-        found.install_backends()
-        found.install_operator()
-        found.install()
-    except Exception:
-        print(platform_e2e.describe(found.run))  # noqa: T201  (what a person would look at)
-        raise
-    # Before any test has had a worker started.
-    events.extend(found.run.get("events")["items"])
-    return found
+def platform(cluster: provider.Provider, events: list[dict[str, Any]]) -> Iterator[Platform]:
+    """Backends, operator and platform, ready; nothing of them is left after the tests."""
+    with platform_e2e.prepared(cluster) as found:
+        try:
+            found.install_backends()
+            found.install_operator()
+            found.install()
+        except Exception:
+            print(platform_e2e.describe(found.run))  # noqa: T201  (what a person would look at)
+            raise
+        # Before any test has had a worker started.
+        events.extend(found.run.get("events")["items"])
+        yield found
 
 
 @pytest.fixture(scope="session")
