@@ -2,16 +2,24 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import exam_e2e
+import platform_e2e
 import pytest
 from cluster.kubectl import Refused
 from platform_e2e import Platform
 from support import wait_until
 
+from academy_local import client
+
 QUEUES = "queues.academy.hakwonplus.com"
 NAME = "academy-e2e-jobs"
-WAIT_SECONDS = 90
+LITE = platform_e2e.QUEUES["lite"]
+PAUSED = "autoscaling.keda.sh/paused-replicas"
+WAIT_SECONDS = 180
+WORK_SECONDS = 300
 
 
 def queue(**spec: Any) -> dict[str, Any]:
@@ -61,9 +69,7 @@ def test_dead_letters_are_redriven_to_success(platform: Platform) -> None:
     for number in range(3):
         sqs.send_message(QueueUrl=dead, MessageBody=str(number))
     wait_until(lambda: columns(platform).get("DLQ") == "3", WAIT_SECONDS, "kubectl get shows the dead letters")
-    platform.run("patch", QUEUES, NAME, "--type=merge", "-p", json.dumps({"spec": {"redrive": {"token": "one"}}}))
-    phase = "--for=jsonpath={.status.redrive.phase}=Completed"
-    platform.run("wait", phase, f"{QUEUES}/{NAME}", f"--timeout={WAIT_SECONDS}s", timeout=2 * WAIT_SECONDS)
+    redrive(platform, NAME)
     bodies: set[str] = set()
 
     def received() -> bool:
@@ -75,6 +81,67 @@ def test_dead_letters_are_redriven_to_success(platform: Platform) -> None:
     wait_until(lambda: columns(platform).get("DLQ") == "0", WAIT_SECONDS, "kubectl get shows none")
 
 
+def test_a_dead_task_is_redriven_to_success(platform: Platform, director: client.Client) -> None:
+    """The store is away, its only attempt fails; its death lies in the DLQ, and redriven it is done by the worker."""
+    exam = exam_e2e.make(director)
+    (uploaded,) = exam.upload(1)
+    with ExitStack() as away:
+        with paused(platform, "cpu"):
+            exam.grade_one(uploaded.sheets[0])
+            allow_failures(platform, uploaded.sheets[0], 1)
+            away.enter_context(platform.cut_off("academy-dev-store"))
+        wait_until(lambda: exam.states(uploaded)["failed"] == 1, WORK_SECONDS, "the task is dead")
+    wait_until(lambda: columns(platform, LITE).get("DLQ") == "1", WAIT_SECONDS, "kubectl get shows its death")
+    allow_failures(platform, uploaded.sheets[0], 5)
+    redrive(platform, LITE)
+    wait_until(lambda: exam.states(uploaded)["graded"] == 1, WORK_SECONDS, "the redriven task is done")
+    (task,) = platform.query(
+        "SELECT state, generation, crashes FROM ledger_task WHERE job_id ="
+        " (SELECT job FROM exams_sheet WHERE id = :'sheet')",
+        sheet=uploaded.sheets[0],
+    )
+    assert task == {"state": "succeeded", "generation": "2", "crashes": "0"}
+    (result,) = exam.results()
+    assert result["answers"]["Student"] == exam.made[0].truth["Student"]
+    wait_until(lambda: columns(platform, LITE).get("DLQ") == "0", WAIT_SECONDS, "kubectl get shows none")
+    wait_until(lambda: platform.workers("cpu") == [], WAIT_SECONDS, "no worker is left")
+    exam.delete()
+
+
+@contextmanager
+def paused(platform: Platform, worker: str) -> Iterator[None]:
+    """It has no pod, and KEDA starts none."""
+    scaled = f"scaledobject/{platform_e2e.WORKERS[worker]}"
+    platform.run("annotate", scaled, f"{PAUSED}=0")
+    try:
+        # Written last; the condition Paused comes before the loop over the queues ends.
+        platform.run(
+            "wait", "--for=jsonpath={.status.pausedReplicaCount}=0", scaled, f"--timeout={WAIT_SECONDS}s",
+            timeout=2 * WAIT_SECONDS,
+        )  # fmt: skip
+        wait_until(lambda: platform.workers(worker) == [], WAIT_SECONDS, "no worker is left")
+        yield
+    finally:
+        platform.run("annotate", scaled, f"{PAUSED}-")
+
+
+def allow_failures(platform: Platform, sheet: str, count: int) -> None:
+    """So many make a task of the sheet's dead."""
+    platform.query(
+        "UPDATE ledger_task SET max_failures = :'count' WHERE job_id ="
+        " (SELECT job FROM exams_sheet WHERE id = :'sheet')",
+        sheet=sheet,
+        count=str(count),
+    )
+
+
+def redrive(platform: Platform, name: str) -> None:
+    """All dead letters of a queue go back to it."""
+    platform.run("patch", QUEUES, name, "--type=merge", "-p", json.dumps({"spec": {"redrive": {"token": "one"}}}))
+    phase = "--for=jsonpath={.status.redrive.phase}=Completed"
+    platform.run("wait", phase, f"{QUEUES}/{name}", f"--timeout={WAIT_SECONDS}s", timeout=2 * WAIT_SECONDS)
+
+
 @pytest.mark.usefixtures("made")
 def test_columns(platform: Platform) -> None:
     shown = columns(platform)
@@ -82,9 +149,9 @@ def test_columns(platform: Platform) -> None:
     assert (shown["NAME"], shown["READY"]) == (NAME, "True")
 
 
-def columns(platform: Platform) -> dict[str, str]:
-    """What `kubectl get` prints of the queue: header → value; a value that is missing shifts none before it."""
-    header, row = platform.run("get", QUEUES, NAME).splitlines()
+def columns(platform: Platform, queue: str = NAME) -> dict[str, str]:
+    """What `kubectl get` prints of a queue: header → value; a value that is missing shifts none before it."""
+    header, row = platform.run("get", QUEUES, queue).splitlines()
     names = header.split()
     starts = [header.index(name) for name in names]
     ends = [*starts[1:], None]

@@ -146,6 +146,7 @@ def test_two_hundred_tasks_survive(
     assert load.failed == []
     assert [(task["state"], task["job"]) for task in tasks] == [("succeeded", "succeeded")] * SHEETS
     assert crashes <= what.kills, "a kill costs one task"
+    assert again <= what.kills, "nothing else has work done again"
     assert {task["failures"] for task in tasks} == {"0"}
     results = list(exam.results())
     assert len(results) == len({result["sheet"] for result in results}) == SHEETS, "each sheet has its one reading"
