@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from charts_support import dev, render, stage
+from charts_support import Manifest, Release, dev, render, stage
 from cluster import images, provider
 from cluster.kubectl import Kubectl
 from support import wait_until
@@ -190,12 +190,20 @@ def test_an_unchanged_input_gives_the_same_image(image: str) -> None:
     images.buildah("rmi", again)
 
 
+def main(release: Release, deployment: str) -> Manifest:
+    """The first container of a Deployment's pods."""
+    container: Manifest = release.get("Deployment", deployment)["spec"]["template"]["spec"]["containers"][0]
+    return container
+
+
 def settings() -> dict[str, str]:
     """What the chart gives the API, with secrets of no use: it does not even import without."""
-    told: dict[str, str] = dev().get("ConfigMap", "academy-api")["data"]
+    release = dev()
+    told: dict[str, str] = release.get("ConfigMap", "academy-api")["data"]
+    own = {each["name"]: each["value"] for each in main(release, "academy-api")["env"] if "value" in each}
     keys = ("SECRET_KEY", "DB_PASSWORD", "CDN_HLS_SIGNING_SECRET", "R2_ACCESS_KEY", "R2_SECRET_KEY")
     tokens = tuple(f"INTERNAL_WORKER_TOKENS_{who}" for who in ("VIDEO", "AI_CPU", "AI_GPU", "RELAY"))
-    return {**told, **{name: secrets.token_urlsafe(48) for name in (*keys, *tokens)}}
+    return {**told, **own, **{name: secrets.token_urlsafe(48) for name in (*keys, *tokens)}}
 
 
 @pytest.fixture(scope="module")
@@ -213,8 +221,7 @@ def command(name: str) -> list[str]:
         release = render("values-dev.yaml", chart="academy-operator", name="academy-operator")
     else:
         release = stage(1)
-    (container, *_) = release.get("Deployment", DEPLOYMENTS[name])["spec"]["template"]["spec"]["containers"]
-    found: list[str] = container["command"]
+    found: list[str] = main(release, DEPLOYMENTS[name])["command"]
     return found
 
 
