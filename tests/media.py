@@ -30,6 +30,7 @@ from academy_core.tasks import Handler, Outcome, TaskContext
 from academy_core.video import (
     CHUNK,
     KINDS,
+    NORMALISE,
     PLAN,
     PUBLISH,
     ChunkInput,
@@ -95,13 +96,16 @@ class Numbered:
 
 
 def numbered_lecture(
-    path: Path, fps: Fraction, seconds: int, *, audio_rate: int = RATE, words: Sequence[str] = ()
+    path: Path, fps: Fraction, seconds: int, *, audio_rate: int = RATE, murmur: bool = True, words: Sequence[str] = ()
 ) -> Numbered:
-    """Write a numbered lecture as H.264 and AAC; `words` are further output options."""
+    """Write a numbered lecture as H.264 and AAC; `words` are further output options.
+
+    Without `murmur` there is silence between the beeps, which takes no time to make.
+    """
     frames = math.floor(seconds * fps)
     flashes = tuple(int(part * frames) for part in (0.05, 0.52, 0.93))
     sound = path.with_suffix(".pcm")
-    sound.write_bytes(_sound(frames / fps, [flash / fps for flash in flashes]))
+    sound.write_bytes(_sound(frames / fps, [flash / fps for flash in flashes], murmur=murmur))
     picture = b"".join(_frame(number, flash=any(at <= number < at + 3 for at in flashes)) for number in range(frames))
     ffmpeg(
         *("-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{WIDTH}x{HEIGHT}", "-r", str(fps), "-i", "pipe:0"),
@@ -125,12 +129,12 @@ def _frame(number: int, *, flash: bool) -> bytes:
     return row * BAND + below * (HEIGHT - BAND)
 
 
-def _sound(seconds: Fraction, beeps: Sequence[Fraction]) -> bytes:
+def _sound(seconds: Fraction, beeps: Sequence[Fraction], *, murmur: bool) -> bytes:
     """A murmur of changing tones with a little noise, and 60-ms beeps at the given times. 48 kHz, mono."""
     noise = random.Random(3)  # noqa: S311 - noise to hear, always the same
     count = int(seconds * RATE)
     samples = array.array("h", bytes(2 * count))
-    for index in range(count):
+    for index in range(count if murmur else 0):
         time = index / RATE
         swell = 1 + math.sin(2 * math.pi * 3.1 * time)
         tones = math.sin(2 * math.pi * 180 * time) + 0.5 * math.sin(2 * math.pi * (700 + 200 * math.sin(time)) * time)
@@ -151,6 +155,8 @@ class WatchedStore(FakeStore):
         """(key, start, end) of every range that was read."""
         self.writes: list[str] = []
         """Key of every object that was written, again or for the first time."""
+        self.multipart = 0
+        """Uploads by parts that were begun."""
         self.open = threading.Event()
         """While it is not set, a range that is asked for does not come."""
         self.open.set()
@@ -166,6 +172,11 @@ class WatchedStore(FakeStore):
         """See ObjectStore.put."""
         self.writes.append(key)
         return super().put(key, data, **words)
+
+    def create_multipart(self, key: str, **words: Any) -> str:
+        """See ObjectStore.create_multipart."""
+        self.multipart += 1
+        return super().create_multipart(key, **words)
 
     def bytes_read(self) -> int:
         """Sum of all ranges that were read so far."""
@@ -293,17 +304,17 @@ def planned(outcome: Outcome) -> PlanResult | None:
     return outcome.result.plan if isinstance(outcome.result, PlanAnswer) else None
 
 
-def publish(worker: Worker, source: PlanInput, kinds: list[str] | None = None) -> Published:
+def publish(worker: Worker, source: PlanInput, ways: list[str] | None = None) -> Published:
     """Plan, chunks and publish, in order; a source that needs it is normalised first.
 
-    `kinds` gets the names of the tasks between the first and the last plan.
+    `ways` gets what each stretch of that did: `copy` or `encode`.
     """
     outcome = worker.run(PLAN, source)
     while (made := planned(outcome)) is None:
         (child,) = outcome.children
         kind = next(kind for kind in KINDS if kind.name == child.kind)
-        if kinds is not None:
-            kinds.append(kind.name)
+        if ways is not None and kind is NORMALISE:
+            ways.append(child.input["mode"])
         outcome = worker.run(kind, kind.input.model_validate(child.input))
     return finish(worker, outcome, made)
 

@@ -1,17 +1,19 @@
 """Hostile input: refused at once with a reason, or published as far as it can be; never a crash, a hang or a leftover.
 
-Hundreds of files, damaged by a seeded hand or built to mislead, go through plan, normalise and the first chunk.
-`make test` takes the same ones every time, `make soak` ten times as many and others. ACADEMY_SEED repeats a run.
+Hundreds of files, damaged by a seeded hand or built to mislead, go through plan, normalise and the first chunk, one in
+ten through everything to publish. `make test` takes the same ones every time, `make soak` others and ten times as many.
+ACADEMY_SEED repeats a run.
 """
 
 import dataclasses
 import os
 import random
+import re
 import resource
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,8 +35,14 @@ from academy_video import ladder, plan, tasks
 STEPS = (ladder.Step(120, 23, 200_000, 400_000),)
 RULES = plan.Rules(segment_seconds=2, min_segments=3, steps=STEPS, chunk_seconds=(4,))
 SOAK = os.environ.get("ACADEMY_SOAK") == "1"
+SOURCE = "sources/hostile.mp4"
 FILES = 2200 if SOAK else 200
 SEED = int(os.environ.get("ACADEMY_SEED", random.SystemRandom().randrange(1, 10**6) if SOAK else 7))
+SAMPLE = FILES // 10
+"""How many go through everything, all features on."""
+EVERYTHING = dataclasses.replace(RULES, loudness=ladder.LOUDNESS_LUFS)
+MOST_CHUNKS = 12
+"""A file that damage has made longer than this is encoded at its front and its end."""
 MOST_STRETCHES = 6
 """Two passes, each with its plan, and one stretch more of each: files of a few seconds need no more."""
 
@@ -86,33 +94,81 @@ def real(folder: Path) -> list[bytes]:
         "a.avi": ("-c:v", "mjpeg", "-q:v", "20", "-c:a", "pcm_s16le", "-ac", "1"),
         "a.webm": recorder,
         "a.mpg": ("-c:v", "mpeg2video", "-c:a", "mp2"),
+        "a.flv": ("-c", "copy"),
+        # Every picture is a key frame, so there is no table of them (stss).
+        "a.mov": ("-c:v", "mjpeg", "-q:v", "20", "-c:a", "pcm_s16le", "-ac", "1"),
     }.items():
         made.append(folder / name)
         media.ffmpeg("-i", source, *words, made[-1], level="error")
+    assert b"stss" in made[0].read_bytes()
+    assert b"stss" not in made[-1].read_bytes()
     return [path.read_bytes() for path in made]
 
 
 @contextmanager
-def nothing_left(folder: Path, store: media.WatchedStore) -> Iterator[None]:
-    """No process, no thread, no file stays; the source is read and nothing else."""
+def nothing_that_the_apis_sweep_would_not_find(store: media.WatchedStore) -> Iterator[None]:
+    """The source is read and nothing else; what is written lies below the publication's prefix, in whole objects.
+
+    Of a refused file the API deletes the source and that prefix (ADR 0055; its test is
+    test_of_a_file_refused_after_its_plan_nothing_is_left).
+    """
     yield
+    assert all(key == SOURCE or key.startswith(media.PREFIX) for key, _, _ in store.reads)
+    assert all(key == SOURCE or key.startswith(media.PREFIX) for key in store.writes)
+    assert store.multipart == 0
+    store.delete(SOURCE)
+    store.delete_many([found.key for found in store.list(media.PREFIX)])
+    assert not store.objects
+
+
+@contextmanager
+def nothing_left(folder: Path, store: media.WatchedStore) -> Iterator[None]:
+    """No process, no file stays, and in the store nothing that would not be swept."""
+    with nothing_that_the_apis_sweep_would_not_find(store):
+        yield
     assert media.children() == []
     assert list(folder.iterdir()) == []
-    assert {key for key, _, _ in store.reads if "intermediate" not in key} <= {"sources/hostile.mp4"}
 
 
 def first_steps(worker: media.Worker, data: bytes) -> str:
     """What becomes of a file: `ready` when its first chunk is made, else the code of the reason it is refused with."""
-    key = "sources/hostile.mp4"
-    etag = worker.store.put(key, data, content_type="video/mp4")
-    source = tasks.PlanInput(source_key=key, source_bytes=len(data), source_etag=etag)
-    try:
-        outcome = follow(worker, source)
+
+    def steps() -> str:
+        outcome = follow(worker, put(worker, data))
         worker.run(CHUNK, ChunkInput.model_validate(outcome.children[0].input))
+        return "ready"
+
+    return becomes(steps)
+
+
+def every_step(worker: media.Worker, data: bytes) -> str:
+    """The same to the end: `published` when what was published can be read, `long` when only its ends were made."""
+
+    def steps() -> str:
+        outcome = follow(worker, put(worker, data))
+        made = media.planned(outcome)
+        assert made is not None
+        if len(outcome.children) > MOST_CHUNKS:
+            for child in (outcome.children[0], outcome.children[-1]):
+                worker.run(CHUNK, ChunkInput.model_validate(child.input))
+            return "long"
+        published = media.finish(worker, outcome, made)
+        times = media.track(published.joined(made.encoding.rungs[0].name)).presentation_times
+        assert len(times) == made.encoding.total_frames
+        if made.encoding.audio is not None:
+            media.read_sound(published.joined("audio"))
+        assert published.result.poster is not None
+        return "published"
+
+    return becomes(steps)
+
+
+def becomes(steps: Callable[[], str]) -> str:
+    """What the steps say, or the code of the reason with which the file is refused."""
+    try:
+        return steps()
     except Permanent as error:
         refused = error.reason
-    else:
-        return "ready"
     assert refused.code.startswith("source-")
     assert refused.en.endswith(".")
     assert any("가" <= letter <= "힣" for letter in refused.ko)
@@ -136,39 +192,39 @@ def follow(worker: media.Worker, source: tasks.PlanInput) -> Outcome:
 def test_damaged_files_are_ready_or_refused(
     folder: Path, real: list[bytes], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ladder, "QUALITY_SAMPLES", 0)  # a comparison more for each chunk, and no risk more
     work = folder / "work"
     work.mkdir()
+    chosen = set(random.Random(SEED).sample(range(FILES), SAMPLE))  # noqa: S311 - which files, always the same
 
-    def one(number: int) -> str:
+    def one(number: int, rules: plan.Rules, way: Callable[[media.Worker, bytes], str]) -> str:
         how, data = media_hostile.mutated(SEED, number, real)
-        worker = media.Worker(media.WatchedStore(), work, RULES)
+        worker = media.Worker(media.WatchedStore(), work, rules)
         try:
-            with nothing_left_in_store(worker.store):
-                return first_steps(worker, data)
-        except Exception as error:
+            with nothing_that_the_apis_sweep_would_not_find(worker.store):
+                return way(worker, data)
+        except BaseException as error:
             kept = folder / f"failed-{SEED}-{number}"
             kept.write_bytes(data)
             error.add_note(f"file {number} of seed {SEED} ({how}), kept as {kept}")
             raise
 
+    monkeypatch.setattr(ladder, "TITLE_FROM_SECONDS", 0)
     with ThreadPoolExecutor(2) as pool:
-        found = Counter(pool.map(one, range(FILES), timeout=3000))
+        whole = Counter(pool.map(lambda number: one(number, EVERYTHING, every_step), sorted(chosen), timeout=3000))
+    monkeypatch.setattr(ladder, "QUALITY_SAMPLES", 0)
+    others = [number for number in range(FILES) if number not in chosen]
+    with ThreadPoolExecutor(2) as pool:
+        found = Counter(pool.map(lambda number: one(number, RULES, first_steps), others, timeout=3000))
     with capsys.disabled():
-        listed = ", ".join(f"{count} {code}" for code, count in found.most_common())
-        print(f"\n{FILES} damaged files, ACADEMY_SEED={SEED}: {listed}")  # noqa: T201 - the seed, to repeat a run
-    assert sum(found.values()) == FILES
-    assert found["ready"] > FILES // 10, "the mutator destroys everything: it tests nothing"
+        for name, counted in (("with everything", whole), ("the first chunk", found)):
+            listed = ", ".join(f"{count} {code}" for code, count in counted.most_common())
+            print(f"\n{counted.total()} damaged files, {name}, ACADEMY_SEED={SEED}: {listed}")  # noqa: T201 - the seed
+    assert whole.total() + found.total() == FILES
+    assert whole["published"] > SAMPLE // 4, "the mutator destroys everything: it tests nothing"
+    assert found["ready"] > FILES // 10
     assert found["source-unreadable"] > 0
     assert media.children() == []
     assert list(work.iterdir()) == []
-
-
-@contextmanager
-def nothing_left_in_store(store: media.WatchedStore) -> Iterator[None]:
-    yield
-    foreign = {key for key, _, _ in store.reads if not key.startswith((media.PREFIX, "sources/hostile"))}
-    assert not foreign
 
 
 def hostile(kind: str, real: list[bytes], trap: Trap, folder: Path) -> bytes:
@@ -215,30 +271,30 @@ def claiming(data: bytes, duration: int) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    [
-        ("empty", "source-unreadable"),
-        ("byte", "source-unreadable"),
-        ("text", "source-unreadable"),
-        ("random", "source-unreadable"),
-        ("zeroes", "source-unreadable"),
-        ("hls", "source-unreadable"),
-        ("hls-in-ts", "source-"),
-        ("concat", "source-unreadable"),
-        ("dash", "source-unreadable"),
-        ("sdp", "source-unreadable"),
-        ("subtitles", "source-unreadable"),
-        ("svg", "source-unreadable"),
-        ("gif", "source-unreadable"),
-        ("no-index", "source-unreadable"),
-        ("huge", "source-too-large"),
-        ("narrow", "source-odd-shape"),
-        ("long", "ready"),
-        ("reference", "ready"),
-        ("half", "ready"),
-    ],
-)
+EXPECTED = {
+    "empty": "source-unreadable",
+    "byte": "source-unreadable",
+    "text": "source-unreadable",
+    "random": "source-unreadable",
+    "zeroes": "source-unreadable",
+    "hls": "source-unreadable",
+    "hls-in-ts": "source-",
+    "concat": "source-unreadable",
+    "dash": "source-unreadable",
+    "sdp": "source-unreadable",
+    "subtitles": "source-unreadable",
+    "svg": "source-unreadable",
+    "gif": "source-unreadable",
+    "no-index": "source-unreadable",
+    "huge": "source-too-large",
+    "narrow": "source-odd-shape",
+    "long": "ready",
+    "reference": "ready",
+    "half": "ready",
+}
+
+
+@pytest.mark.parametrize(("kind", "expected"), EXPECTED.items())
 def test_files_built_to_mislead(real: list[bytes], trap: Trap, tmp_path: Path, kind: str, expected: str) -> None:
     work = tmp_path / "work"
     work.mkdir()
@@ -248,7 +304,7 @@ def test_files_built_to_mislead(real: list[bytes], trap: Trap, tmp_path: Path, k
     assert found.startswith(expected)
     assert trap.requests == []
     if found != "ready":
-        assert [key for key in worker.store.objects if key.startswith(media.PREFIX)] == []
+        assert not worker.store.writes[1:], "a plan that refuses has written nothing"
 
 
 @dataclass(frozen=True)
@@ -407,8 +463,8 @@ def test_a_child_may_neither_fork_without_end_nor_write(folder: Path, real: list
 
 
 def put(worker: media.Worker, data: bytes) -> tasks.PlanInput:
-    etag = worker.store.put("sources/hostile.mp4", data, content_type="video/mp4")
-    return tasks.PlanInput(source_key="sources/hostile.mp4", source_bytes=len(data), source_etag=etag)
+    etag = worker.store.put(SOURCE, data, content_type="video/mp4")
+    return tasks.PlanInput(source_key=SOURCE, source_bytes=len(data), source_etag=etag)
 
 
 def limits_of_a_child() -> dict[str, int]:
@@ -417,3 +473,34 @@ def limits_of_a_child() -> dict[str, int]:
     names = {name: getattr(resource, f"RLIMIT_{name}") for name in ("NPROC", "FSIZE", "AS", "CPU")}
     wait_until(lambda: resource.prlimit(found[0].pid, names["NPROC"])[0] == 4096, 10, "limits were not set")
     return {name: resource.prlimit(found[0].pid, kind)[0] for name, kind in names.items()}
+
+
+DOCS = Path(__file__).parents[2] / "docs/services/video.md"
+ELSEWHERE = {"sound"}
+"""A case of test_video_worker.py."""
+
+
+def named(heading: str) -> set[str]:
+    """What the last column of the table below this heading names."""
+    table = DOCS.read_text().partition(f"# {heading}\n")[2].partition("\n#")[0]
+    rows = [line for line in table.splitlines() if line.startswith("|")][2:]
+    cells = [row.strip("| ").rpartition("|")[2] for row in rows]
+    assert all("`" in cell for cell in cells), "a row names no case"
+    return set(re.findall(r"`([^`]+)`", "".join(cells)))
+
+
+def cases_in(file: str) -> set[str]:
+    return set(re.findall(r"^def (test_\w+)\(", Path(__file__).with_name(file).read_text(), re.MULTILINE))
+
+
+def test_the_documents_table_of_hostile_input_and_the_cases_are_the_same() -> None:
+    others = {
+        "test_files_built_to_mislead",
+        *(name for name in cases_in("test_video_hostile.py") if "documents" in name),
+    }
+    assert named("Hostile input") == EXPECTED.keys() | cases_in("test_video_hostile.py") - others | ELSEWHERE
+    assert '("sound", "source-without-video")' in Path(__file__).with_name("test_video_worker.py").read_text()
+
+
+def test_the_documents_table_of_faults_and_the_cases_are_the_same() -> None:
+    assert named("When something fails") == cases_in("test_video_faults.py") | cases_in("test_video_drills.py")

@@ -72,7 +72,7 @@ def test_a_chunk_reads_from_its_margin_and_cuts_by_frame_number() -> None:
 
 def test_a_chunk_near_the_start_reads_from_the_start() -> None:
     assert "-ss" not in command(chunk(0, 360))
-    assert "fps=fps=30/1:start_time=0" in after(command(chunk(0, 360)), "-filter_complex")
+    assert "fps=eof_action=pass:fps=30/1:start_time=0" in after(command(chunk(0, 360)), "-filter_complex")
     assert "-ss" not in command(chunk(360, 720), ffmpeg.Reading(60.0))
 
 

@@ -173,7 +173,8 @@ def _picture(stream: Any, chunk: ChunkInput, *, fill: bool) -> Any:
     clones = max(0, chunk.end_frame - (encoding.total_frames - encoding.pad_frames))
     if fill:
         clones = chunk.end_frame
-    fps: dict[str, Any] = {"fps": f"{encoding.fps_num}/{encoding.fps_den}"}
+    # A last picture that lasts less than half a frame is one too.
+    fps: dict[str, Any] = {"fps": f"{encoding.fps_num}/{encoding.fps_den}", "eof_action": "pass"}
     if fill or chunk.first_frame == 0:
         # A picture that comes late is cloned back to the chunk's first frame.
         fps["start_time"] = f"{chunk.first_frame * encoding.fps_den}/{encoding.fps_num}"
