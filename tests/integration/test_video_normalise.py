@@ -178,6 +178,21 @@ def test_a_store_that_fails_is_not_the_sources_fault(
     assert media.children() == []
 
 
+@pytest.mark.parametrize("name", ["a.flv", "c.mkv"])
+def test_what_a_source_that_was_cut_off_lost_is_said(
+    worker: media.Worker, numbered: media.Numbered, tmp_path: Path, name: str
+) -> None:
+    words = INPUTS.get(name, ("-c", "copy"))
+    data = recorded(numbered, tmp_path / name, *words).read_bytes()
+    path = tmp_path / f"cut-{name}"
+    path.write_bytes(data[: len(data) // 2])
+    kinds: list[str] = []
+    made = media.publish(worker, media.upload_source(worker.store, path), kinds)
+    assert "video.normalise" in kinds
+    assert 2 < made.result.duration_seconds < 8
+    assert made.result.lost_seconds == pytest.approx(SECONDS - made.result.duration_seconds, abs=0.2)
+
+
 def test_a_copy_that_never_meets_its_place_is_refused(
     worker: media.Worker, numbered: media.Numbered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,8 @@ class PlanInput(Payload):
     """Of the sound: of several tracks the one in this language is published (ISO 639-1)."""
     intermediate: Name | None = None
     """Index of the normalised source, once there is one."""
+    claimed_seconds: float | None = None
+    """How long the source says it is, where the normalised one no longer does."""
 
 
 class Rung(Payload):

@@ -49,6 +49,8 @@ _ODD_ASPECT = 4
 _LONGEST_SHAPE = 6
 """Long side over short side."""
 _GRID_OF = {"aac": 1024}
+_CLAIMING = frozenset({"matroska", "flv"})
+"""Containers that are copied whose header says how long they are; of the others ffprobe estimates it."""
 _ROUNDING = Fraction(1, 100)
 _STREAMS_APART = Fraction(1, 2)
 _TRUNCATED = 2
@@ -396,8 +398,13 @@ def normalise(task: PlanInput, source: Source, way_: Way) -> NormaliseInput:
     seconds = max(Fraction(1), source.claimed_end or Fraction(1))
     rate = video.bit_rate or int(8 * task.source_bytes / seconds)
     starts = [stream.start for stream in (video, audio) if stream is not None and stream.start is not None]
+    first = min(starts, default=Fraction(0))
+    claimed = task.claimed_seconds
+    says = way_ == "encode" or _CLAIMING & set(source.container.split(","))
+    if claimed is None and source.claimed_end is not None and says:
+        claimed = float(source.claimed_end - first)
     return NormaliseInput(
-        source=task,
+        source=task.model_copy(update={"claimed_seconds": claimed}),
         container=source.container,
         mode="encode" if way_ == "encode" else "copy",
         video_stream_index=video.index,
@@ -405,7 +412,7 @@ def normalise(task: PlanInput, source: Source, way_: Way) -> NormaliseInput:
         packed_sound=audio is not None and audio.packed,
         rotation=0 if way_ == "encode" else video.rotation,
         picture=picture(video),
-        start_seconds=str(min(starts, default=Fraction(0))),
+        start_seconds=str(first),
         max_rate=max(_LEAST_RATE, rate),
     )
 
@@ -467,8 +474,8 @@ def plan(  # noqa: PLR0913 - each is one finding about the source
         duration_seconds=float(total / rate),
         target_duration=max(1, math.floor(gop / rate + _AUDIO_PACKET + Fraction(1, 2))),
         chunk_frames=chunk_frames(total, gop, rate, rules.chunk_seconds, keys=keys),
-        lost_seconds=_lost(source, span),
-        notes=_notes(_lost(source, span)),
+        lost_seconds=_lost(task, source, span),
+        notes=_notes(_lost(task, source, span)),
     )
 
 
@@ -484,9 +491,10 @@ def _audio(stream: AudioStream | None, container: str, gain_db: float) -> Audio 
     )
 
 
-def _lost(source: Source, span: _Span) -> float:
+def _lost(task: PlanInput, source: Source, span: _Span) -> float:
     """Seconds that the source claims and does not hold; 0 where that is a matter of rounding."""
-    lost = (source.claimed_end or span.end) - span.end
+    claimed_end = source.claimed_end if task.claimed_seconds is None else span.start + Fraction(task.claimed_seconds)
+    lost = (claimed_end or span.end) - span.end
     return round(float(lost), 3) if lost > _TRUNCATED else 0.0
 
 
