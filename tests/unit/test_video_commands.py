@@ -105,7 +105,7 @@ def test_hostile_sources_are_fenced_in() -> None:
         assert after(words, "-protocol_whitelist") == "http,tcp"
         assert "hls" not in after(words, "-format_whitelist")
         assert after(words, "-max_pixels") == str(ladder.MAX_PIXELS)
-        assert "-rw_timeout" in words
+        assert "-rw_timeout" not in words  # the store may take minutes; the wall clock ends a child
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import time
 import urllib.error
 import urllib.request
 from itertools import pairwise
@@ -140,14 +141,35 @@ def test_segments_are_small_beside_what_receives_them() -> None:
     assert segment <= int(received[received.index("-recv_buffer_size") + 1]) // 8
 
 
-def test_a_fault_of_the_store_is_kept_and_the_answer_is_cut() -> None:
+@pytest.mark.parametrize("fault", [StoreUnavailable, OSError, MemoryError])
+def test_a_fault_of_the_store_is_kept_and_the_answer_is_cut(fault: type[Exception]) -> None:
     store = stored(a=DATA)
 
     def away(key: str, start: int, end: int) -> bytes:
-        raise StoreUnavailable(f"{key} {start} {end}")
+        raise fault(f"{key} {start} {end}")
 
     with reader.serving(view(store, ("a", 0, len(DATA)))) as served:
         store.get_range = away  # type: ignore[method-assign]
         with pytest.raises(Exception, match=r"IncompleteRead|closed|reset"):
             get(served.url)
-        assert isinstance(served.failure, StoreUnavailable)
+        assert isinstance(served.failure, fault)
+
+
+def test_a_child_that_reads_nothing_for_long_still_gets_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its output waits for the store meanwhile. A limit on the connection is a hundredth here."""
+    real = socket.socket.settimeout
+
+    def hurried(self: socket.socket, seconds: float | None) -> None:
+        real(self, None if seconds is None else seconds / 100)
+
+    monkeypatch.setattr(socket.socket, "settimeout", hurried)
+    with reader.serving(view(stored(a=DATA), ("a", 0, len(DATA)))) as served:
+        address = urlsplit(served.url)
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
+            connection.connect((address.hostname, address.port))
+            connection.sendall(f"GET {address.path} HTTP/1.0\r\n\r\n".encode())
+            time.sleep(1.5)
+            answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+        assert answer.endswith(DATA)
+        assert served.failure is None

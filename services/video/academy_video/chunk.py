@@ -311,7 +311,10 @@ def _qualities(tools: Tools, context: TaskContext[ChunkInput], best: Rendition) 
         media = b"".join(tools.store.get(context.output_prefix + name) for name in (best.init, segment.name))
         with reader.serving(_view(tools, context)) as served:
             command = ffmpeg.quality_command(tools.ffmpeg, sample, served.url, first - number * encoding.gop)
-            output = process.run(context, command, folder=tools.folder, wall_seconds=_SAMPLE_SECONDS, stdin=media)
+            try:
+                output = process.run(context, command, folder=tools.folder, wall_seconds=_SAMPLE_SECONDS, stdin=media)
+            except Retryable:  # it broke off: a report is not worth another chunk
+                continue
         found = [float(value) for value in _SSIM.findall(output.stdout.decode(errors="replace"))]
         if found:
             mean = round(sum(found) / len(found), 5)

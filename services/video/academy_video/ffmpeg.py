@@ -32,7 +32,6 @@ _FORMATS = "mov,matroska,webm,avi,flv,mpegts,mpeg"
 _INPUT = {
     "protocol_whitelist": "http,tcp",
     "format_whitelist": _FORMATS,
-    "rw_timeout": 60_000_000,
     "recv_buffer_size": 32_768,  # what waits in a socket when ffmpeg jumps was fetched in vain
     "max_pixels": ladder.MAX_PIXELS,
 }

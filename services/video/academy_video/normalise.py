@@ -169,8 +169,8 @@ def _stretch(
         context.check()
         if served.failure is not None:
             raise served.failure
-        if any(end.timed_out for end in finished):
-            raise Retryable("normalising took too long")
+        for each in finished:
+            process.check(each)
         if not isinstance(tracks, ebml.Tracks):
             raise Permanent(f"nothing could be copied: {finished[0].errors}", reason=plan.UNREADABLE)
         return heard.added_to(follower.finish(None)), True

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from academy_core.child import REAP_SECONDS, Child, Finished
+from academy_core.errors import Permanent, Reason, Retryable
 from academy_core.tasks import TaskContext
+from academy_video import plan
 
 _MEMORY_BYTES = 4 * 1024**3
 _CPU_PER_WALL = 8
@@ -21,6 +23,17 @@ _PROCESSES = 4096
 """Of the worker's user, threads included: no fork bomb, and room for every worker of a node."""
 _OUTPUT_BYTES = 64 * 1024 * 1024
 """Twelve hours of packets, listed, are half of this."""
+_NO_MEMORY = "Cannot allocate memory"
+"""What ffmpeg prints at its limit, where it may still end with 0."""
+
+BROKE_OFF = Reason(
+    "video-broke-off",
+    "동영상을 처리하는 프로그램이 거듭 중단되었습니다. 다시 시도해도 안 되면 MP4, MOV 또는 MKV 파일(H.264 또는 HEVC)로"
+    " 저장해서 다시 올려 주세요.",
+    "The program that processes the video broke off again and again. If another try does not help, please save the"
+    " video as an MP4, MOV or MKV file (H.264 or HEVC) and upload it again.",
+)
+"""Told once all tries are used up: not as the file's fault, since nobody can tell, so that the upload stays."""
 
 
 @contextmanager
@@ -70,8 +83,17 @@ def _limit(pid: int, wall_seconds: float) -> None:
             resource.prlimit(pid, kind, (value, value))
 
 
-class Endless(Exception):
-    """A child printed more than any real source makes it print."""
+def check(finished: Finished) -> None:
+    """Raise Retryable unless a child ended by itself: a signal or a limit says nothing about what it was reading."""
+    if finished.timed_out:
+        how = "took too long"
+    elif finished.returncode < 0:
+        how = f"was ended by signal {-finished.returncode}"
+    elif _NO_MEMORY in finished.errors:
+        how = "came to its memory's limit"
+    else:
+        return
+    raise Retryable(f"a child {how}\n{finished.errors}", reason=BROKE_OFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +109,7 @@ def run(
 ) -> Output:
     """Run a short command, with `stdin` on its standard input. A cancel ends it; then raises Cancelled.
 
-    Raises Endless when it prints without end.
+    Raises Retryable unless it ended by itself, Permanent when it prints more than any real source makes it print.
     """
     with (
         running(
@@ -101,10 +123,11 @@ def run(
             output = pipe.read(_OUTPUT_BYTES + 1)
         if len(output) > _OUTPUT_BYTES:
             child.kill()
-            raise Endless(f"a child printed more than {_OUTPUT_BYTES} bytes")
+            raise Permanent(f"a child printed more than {_OUTPUT_BYTES} bytes", reason=plan.UNREADABLE)
         finished = child.wait()
         feeder.join(REAP_SECONDS)
     context.check()
+    check(finished)
     return Output(output, finished)
 
 

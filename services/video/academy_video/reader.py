@@ -8,6 +8,7 @@ What is read again and again, the index at a file's front or end, stays in `Bloc
 read stays apart, for the chunks that the same process will make.
 """
 
+import contextlib
 import secrets
 import socket
 import threading
@@ -175,10 +176,19 @@ class Served:
     def __init__(self, view: View) -> None:
         self.view = view
         self.url = ""
-        self.failure: AcademyError | None = None
-        """What the store said when it could not be read; None while the file alone is to blame."""
+        self.failure: Exception | None = None
+        """Why the file could not be read to where it was wanted; None while the file alone is to blame."""
         self.sent = 0
         """Bytes given to the child so far."""
+
+    def pieces(self, start: int, end: int) -> Iterator[bytes]:
+        """What a child asked for, all of it unless `failure` says why not."""
+        try:
+            for piece in self.view.stream(start, end):
+                yield piece
+                self.sent += len(piece)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the file is not to blame
+            self.failure = error
 
 
 class _Server(ThreadingHTTPServer):
@@ -197,9 +207,10 @@ def serving(view: View) -> Iterator[Served]:
     path = f"/{secrets.token_urlsafe(16)}"
 
     class Answer(BaseHTTPRequestHandler):
-        """One connection of ffmpeg: it opens a new one whenever it jumps."""
+        """One connection of ffmpeg: it opens a new one whenever it jumps.
 
-        timeout = 60
+        No time limit: a child reads nothing while its output waits for the store, and its end closes the connection.
+        """
 
         def setup(self) -> None:
             """See BaseHTTPRequestHandler.setup."""
@@ -223,14 +234,9 @@ def serving(view: View) -> Iterator[Served]:
             self._send(start, end)
 
         def _send(self, start: int, end: int) -> None:
-            try:
-                for piece in view.stream(start, end):
+            with contextlib.suppress(OSError):  # the child has jumped elsewhere or ended
+                for piece in served.pieces(start, end):
                     self.wfile.write(piece)
-                    served.sent += len(piece)
-            except AcademyError as error:
-                served.failure = error
-            except OSError:  # the child has jumped elsewhere or ended
-                return
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the base class
             """Keep quiet."""

@@ -149,8 +149,6 @@ def _output(tools: Tools, context: TaskContext[PlanInput], served: reader.Served
     output = process.run(context, command, folder=tools.folder, wall_seconds=_PROBE_SECONDS)
     if served.failure is not None:
         raise served.failure
-    if output.finished.timed_out:
-        raise Retryable("a look at the source took too long")
     return output.stdout
 
 
@@ -202,15 +200,10 @@ def _tails(
 
 
 def _ffprobe(tools: Tools, context: TaskContext[PlanInput], served: reader.Served, command: list[str]) -> str:
-    try:
-        output = process.run(context, command, folder=tools.folder, wall_seconds=_PROBE_SECONDS)
-    except process.Endless as error:
-        raise Permanent(str(error), reason=plan.UNREADABLE) from error
+    output = process.run(context, command, folder=tools.folder, wall_seconds=_PROBE_SECONDS)
     finished = output.finished
     if served.failure is not None:
         raise served.failure
-    if finished.timed_out:
-        raise Retryable(f"ffprobe took too long: {finished.errors}")
     if _TOO_LARGE in finished.errors:
         raise Permanent(f"ffprobe: {finished.errors}", reason=plan.TOO_LARGE)
     if finished.returncode != 0:
