@@ -47,6 +47,7 @@ def worker(tmp_path: Path) -> media.Worker:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every stretch stops at its second key frame, and reads again only a little when it goes on."""
     monkeypatch.setattr(ladder, "NORMALISE_SECONDS", 0.0)
+    monkeypatch.setattr(normalise, "_WORTH", 0)
     monkeypatch.setattr(normalise, "_SLACKS", (150_000, None))
     monkeypatch.setattr(normalise, "_HEAD_BYTES", 20_000)
 
@@ -116,29 +117,150 @@ def test_a_copy_in_many_stretches_is_the_copy_in_one(
     outcomes = list(stretches(worker, worker.run(PLAN, source)))
     assert len(outcomes) > 5, "it was not cut"
     made = finished(worker, outcomes[-1])
-    numbers, flashing = media.read_frames(made.joined("160p"), 214, 160)
+    numbers = numbers_in_step(made)
     body = numbers[2:-4]
     assert body == list(range(body[0], body[0] + len(body)))
     assert len(numbers) == pytest.approx(SECONDS * 30, abs=3)
+
+
+def numbers_in_step(made: media.Published, early: int = 0) -> list[int]:
+    """The number of every frame that is published; each flash has its beep, `early` samples before it."""
+    numbers, flashing = media.read_frames(made.joined("160p"), 214, 160)
     samples = media.read_sound(made.joined("audio"))[1024:]
-    for onset in (frame for frame in flashing if frame - 1 not in flashing):
+    onsets = [frame for frame in flashing if frame - 1 not in flashing]
+    assert len(onsets) == 3
+    for onset in onsets:
         expected = int(numbers.index(onset) * media.RATE / 30)
         heard = next(at for at in range(max(0, expected - 12_000), expected + 12_000) if abs(samples[at]) > 9000)
-        assert abs(heard - expected) <= media.RATE / 100
+        assert abs(heard + early - expected) <= media.RATE / 100
+    return numbers
+
+
+STILL_SECONDS, STILL_RATE = 4, 10
+CHANGE, BEEPS = 20, (1, 3)
+"""When the slide changes (a frame) and when beeps are heard (seconds)."""
+STILLS: dict[str, tuple[str, ...]] = {
+    "a.avi": ("-c:v", "mjpeg", "-q:v", "2", "-c:a", "pcm_s16le"),
+    "p.avi": ("-c:v", "mpeg4", "-bf", "0", "-g", "5", "-q:v", "2", "-c:a", "pcm_s16le"),
+    "a.ts": ("-c:v", "libx264", "-preset", "ultrafast", "-g", "5", "-bf", "0", "-muxrate", "8M"),
+}
+
+
+def still(path: Path, sound: str, words: Sequence[str]) -> Path:
+    """A slide of fixed noise that changes once, 1 MB a second in AVI; a murmur, silence or no sound, with beeps."""
+    murmur = {"live": "+0.02*(random(0)-0.5)", "silence": "", "none": ""}[sound]
+    beeps = "+".join(f"between(t,{at},{at + 0.06})" for at in BEEPS)
+    picture = f"color=c=0x282828:s=480x360:r={STILL_RATE}:d={STILL_SECONDS},noise=alls=40:all_seed=7"
+    slide = f"{picture},format=gray,negate=enable='gte(n,{CHANGE})',format=yuv420p"
+    heard = f"aevalsrc='0.6*sin(2*PI*1000*t)*({beeps}){murmur}':s={media.RATE}:d={STILL_SECONDS}"
+    inputs = ["-f", "lavfi", "-i", slide, "-f", "lavfi", "-i", heard]
+    streams = ["-map", "0:v", *([] if sound == "none" else ["-map", "1:a"])]
+    media.ffmpeg(*inputs, *streams, *words, path, level="error")
+    return path
+
+
+@pytest.mark.parametrize("grace", [0.0, 1e6])
+@pytest.mark.parametrize("sound", ["live", "silence", "none"])
+@pytest.mark.parametrize("name", STILLS)
+@pytest.mark.usefixtures("hurried")
+def test_a_copy_of_a_picture_that_stands_goes_on_where_it_stopped(  # noqa: PLR0917 - fixtures
+    worker: media.Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, sound: str, grace: float
+) -> None:
+    """Its packets are all alike, or each group of pictures like the one before."""
+    monkeypatch.setattr(normalise, "_GRACE_SECONDS", grace)
+    monkeypatch.setattr(normalise, "_SLACKS", (2_000_000, None))
+    source = media.upload_source(worker.store, still(tmp_path / name, sound, STILLS[name]))
+    outcomes = list(stretches(worker, worker.run(PLAN, source)))
+    assert len(outcomes) > 3, "it was not cut"
+    made = finished(worker, outcomes[-1])
+    size = 160 * 120  # 120p
+    raw = media.ffmpeg("-i", "pipe:0", "-f", "rawvideo", "-pix_fmt", "gray", "pipe:1", stdin=made.joined("120p"))
+    bright = [sum(raw[at : at + size]) > 128 * size for at in range(0, len(raw), size)]
+    assert len(bright) == pytest.approx(STILL_SECONDS * STILL_RATE, abs=1)
+    change = bright.index(True)
+    assert bright[change:] == [True] * (len(bright) - change)
+    assert change == pytest.approx(CHANGE, abs=1)
+    if sound == "none":
+        return
+    samples = media.read_sound(made.joined("audio"))[1024:]
+    loud = [at for at, sample in enumerate(samples) if abs(sample) > 9000]
+    onsets = [at for number, at in enumerate(loud) if number == 0 or at - loud[number - 1] > media.RATE / 10]
+    assert len(onsets) == len(BEEPS)
+    for onset, beep in zip(onsets, BEEPS, strict=True):
+        expected = (beep - CHANGE / STILL_RATE) * media.RATE
+        assert abs(onset - change * media.RATE / STILL_RATE - expected) <= media.RATE / STILL_RATE
+
+
+@pytest.mark.parametrize("name", ["sparse.mp4", "sparse.mkv", "b.avi"])
+@pytest.mark.usefixtures("hurried")
+def test_an_encode_in_many_stretches_loses_no_frame(
+    worker: media.Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """One key frame for all, which each stretch decodes from."""
+    monkeypatch.setattr(ladder, "MAX_KEY_GAP_SECONDS", 5)
+    monkeypatch.setattr(ladder, "INTERMEDIATE_KEY_SECONDS", 2)
+    sound = ("-c:a", "pcm_s16le") if name == "sparse.mkv" else ()
+    lecture = media.numbered_lecture(tmp_path / name, Fraction(30), 12, words=("-g", "9999", *sound))
+    outcomes = list(stretches(worker, worker.run(PLAN, media.upload_source(worker.store, lecture.path))))
+    assert 4 < len(outcomes) < 9
+    made = finished(worker, outcomes[-1])
+    # AVI's one time of a picture is that of its decoding, two pictures before it is shown.
+    early = 2 * media.RATE // 30 - 1024 if name == "b.avi" else 0
+    assert numbers_in_step(made, early) == list(range(360))
 
 
 @pytest.mark.usefixtures("hurried")
-def test_an_encode_in_many_stretches_loses_no_frame(
+def test_an_encode_that_came_late_to_its_first_picture_works_at_least_as_long(
     worker: media.Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ladder, "MAX_KEY_GAP_SECONDS", 5)
     monkeypatch.setattr(ladder, "INTERMEDIATE_KEY_SECONDS", 2)
     lecture = media.numbered_lecture(tmp_path / "sparse.mp4", Fraction(30), 12, words=("-g", "9999"))
-    outcomes = list(stretches(worker, worker.run(PLAN, media.upload_source(worker.store, lecture.path))))
-    assert len(outcomes) > 4, "it was not cut"
-    made = finished(worker, outcomes[-1])
-    numbers, _ = media.read_frames(made.joined("160p"), 214, 160)
-    assert numbers == list(range(360))
+    _, task = task_of(worker.run(PLAN, media.upload_source(worker.store, lecture.path)).children[0])
+    first = worker.run(NORMALISE, task)
+    monkeypatch.setattr(normalise, "_WORTH", 1000)
+    _, task = task_of(first.children[0])
+    assert worker.run(NORMALISE, task).result.ended  # type: ignore[attr-defined]
+    # Not beyond what the task is given.
+    monkeypatch.setattr(normalise, "_SPARE_SECONDS", NORMALISE.max_seconds)
+    assert not worker.run(NORMALISE, task).result.ended  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["a.flv", "c.mkv"])
+def test_what_a_source_that_was_cut_off_lost_is_said(
+    worker: media.Worker, numbered: media.Numbered, tmp_path: Path, name: str
+) -> None:
+    words = INPUTS.get(name, ("-c", "copy"))
+    data = recorded(numbered, tmp_path / name, *words).read_bytes()
+    path = tmp_path / f"cut-{name}"
+    path.write_bytes(data[: len(data) // 2])
+    kinds: list[str] = []
+    made = media.publish(worker, media.upload_source(worker.store, path), kinds)
+    assert "video.normalise" in kinds
+    assert 2 < made.result.duration_seconds < 8
+    assert made.result.lost_seconds == pytest.approx(SECONDS - made.result.duration_seconds, abs=0.2)
+
+
+def test_loudness_counts_what_is_read_again_once(
+    worker: media.Worker, numbered: media.Numbered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = media.upload_source(worker.store, recorded(numbered, tmp_path / "a.ts", *INPUTS["a.ts"]))
+    _, whole = heard_in(worker, source)
+    monkeypatch.setattr(ladder, "NORMALISE_SECONDS", 0.0)
+    monkeypatch.setattr(normalise, "_WORTH", 0)
+    count, parts = heard_in(worker, source)
+    assert count > 5
+    assert sum(parts.values()) == pytest.approx(sum(whole.values()), abs=5 * count)
+
+
+def heard_in(worker: media.Worker, source: PlanInput) -> tuple[int, dict[int, int]]:
+    """How many tasks it took, and the loudness that the last index holds."""
+    *_, last = outcomes = list(stretches(worker, worker.run(PLAN, source)))
+    made = media.planned(last)
+    assert made is not None
+    name = made.encoding.intermediate
+    assert name is not None
+    return len(outcomes), worker.tools.index(media.PREFIX, name).loudness
 
 
 @pytest.mark.usefixtures("hurried")
@@ -184,21 +306,6 @@ def test_a_store_that_fails_is_not_the_sources_fault(
     with pytest.raises(StoreUnavailable):
         other.run(NORMALISE, task)
     assert media.children() == []
-
-
-@pytest.mark.parametrize("name", ["a.flv", "c.mkv"])
-def test_what_a_source_that_was_cut_off_lost_is_said(
-    worker: media.Worker, numbered: media.Numbered, tmp_path: Path, name: str
-) -> None:
-    words = INPUTS.get(name, ("-c", "copy"))
-    data = recorded(numbered, tmp_path / name, *words).read_bytes()
-    path = tmp_path / f"cut-{name}"
-    path.write_bytes(data[: len(data) // 2])
-    kinds: list[str] = []
-    made = media.publish(worker, media.upload_source(worker.store, path), kinds)
-    assert "video.normalise" in kinds
-    assert 2 < made.result.duration_seconds < 8
-    assert made.result.lost_seconds == pytest.approx(SECONDS - made.result.duration_seconds, abs=0.2)
 
 
 class Faulty(media.WatchedStore):
@@ -414,6 +521,7 @@ def test_a_copy_that_never_meets_its_place_is_refused(
     worker: media.Worker, numbered: media.Numbered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ladder, "NORMALISE_SECONDS", 0.0)
+    monkeypatch.setattr(normalise, "_WORTH", 0)
     source = media.upload_source(worker.store, recorded(numbered, tmp_path / "a.ts", *INPUTS["a.ts"]))
     _, task = task_of(worker.run(PLAN, source).children[0])
     first = worker.run(NORMALISE, task)

@@ -114,28 +114,30 @@ def test_the_longest_gap_counts_the_end(keys: list[int], end: int, expected: int
     assert keyframes.longest_gap(list(map(Fraction, keys)), Fraction(end)) == expected
 
 
-def lecture(sounds: Callable[[int], bytes]) -> list[ebml.Block]:
+def lecture(
+    sounds: Callable[[int], bytes], pictures: Callable[[int], bytes] = lambda number: b"p%d" % number
+) -> list[ebml.Block]:
     """200 pictures of 40 ms, each tenth a key frame, and a sound after each."""
     return [
         each
         for number in range(200)
         for each in (
-            block(1, 40 * number, b"p%d" % number, key=number % 10 == 0),
+            block(1, 40 * number, pictures(number), key=number % 10 == 0),
             block(2, 40 * number + 7, sounds(number), key=True),
         )
     ]
 
 
 def place_of(blocks: list[ebml.Block], picture: int, shifts: Shifts) -> Place:
-    memory = Memory(1)
+    memory = Memory(1, whole=True)
     for each in blocks[: 2 * picture + 1]:
         memory.feed(each)
-    return memory.place(1234, blocks[2 * picture], shifts)
+    return memory.place(1234, blocks[2 * picture], shifts, picture)
 
 
 def met(blocks: list[ebml.Block], start: int, wanted: Place, own: Shifts) -> list[tuple[int, Shifts]]:
     """(time of the picture, shifts found) where `wanted` is met, read from `start` with clocks moved by `own`."""
-    again, found = Memory(1), []
+    again, found = Memory(1, whole=start == 0), []
     for each in blocks[start:]:
         again.feed(each.moved(own.picture if each.track == 1 else own.sound))
         if each.key and each.track == 1 and (shifts := again.met(wanted)) is not None:
@@ -168,6 +170,19 @@ def test_where_all_sound_is_alike_the_tracks_stay_as_they_are_read() -> None:
     ((_, shifts),) = met(blocks, 0, place, Shifts(-2000, -2013))
     assert shifts.picture == 2000
     assert abs(shifts.sound - 2000) <= 20
+
+
+def test_a_picture_that_stands_is_known_by_its_number_alone() -> None:
+    blocks = lecture(lambda _: b"silent", lambda _: b"slide")
+    place = place_of(blocks, 150, Shifts(0, 0))
+    assert place.alike
+    assert met(blocks, 0, place, Shifts(0, 0)) == [(40 * 150, Shifts(0, 0))]
+
+
+def test_a_picture_that_has_just_changed_is_like_no_other() -> None:
+    blocks = lecture(lambda _: b"silent", lambda number: b"slide%d" % (number // 145))
+    assert not place_of(blocks, 150, Shifts(0, 0)).alike
+    assert place_of(blocks, 170, Shifts(0, 0)).alike
 
 
 def test_an_unfinished_intermediate_has_no_files() -> None:

@@ -418,7 +418,7 @@ def loudness_command(binary: str, url: str, stream_index: int, window: tuple[Fra
 def _measure(stream_index: int, output: str) -> list[str]:
     """An output that is nothing but what the mixed sound measures, printed to `output` (a URL, colons escaped)."""
     mixed = "aresample=48000,aformat=channel_layouts=stereo"
-    measured = f"ebur128=metadata=1,ametadata=print:key=lavfi.r128.M:file='{output}'"
+    measured = f"ebur128=metadata=1,ametadata=print:key=lavfi.r128.M:file='{output}':direct=1"
     return ["-map", f"0:{stream_index}", "-af", f"{mixed},{measured}", "-f", "null", "-"]
 
 

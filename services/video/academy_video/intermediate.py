@@ -44,6 +44,10 @@ class Place(Payload):
     """Digests of packets of the sound that end a second or more before the key frame."""
     sound_time: int | None = None
     """Of the last of `sounds` in the lecture; None without any."""
+    number: int | None = None
+    """How many pictures come before it in the source; None where they were not counted."""
+    alike: bool = False
+    """The source looked the same somewhere before: it is found by its number alone, counted from the start."""
 
 
 class Shifts(NamedTuple):
@@ -68,6 +72,8 @@ class Index(Payload):
     pieces: tuple[File, ...] = ()
     cues: tuple[tuple[int, int], ...] = ()
     """(time, offset in the pieces) of the clusters that start with a key frame."""
+    pictures: int | None = None
+    """How many are saved; None where a worker began that did not count."""
     last_picture: int = -1
     last_sound: int = -1
     loudness: dict[int, int] = Field(default_factory=dict)
@@ -151,9 +157,15 @@ class Memory:
     _RECENT = 4000
     _APART_MS = 1000
 
-    def __init__(self, picture: int) -> None:
+    def __init__(self, picture: int, *, whole: bool) -> None:
+        """`picture`: number of its track. `whole`: the source is read from its start."""
         self._picture = picture
+        self._whole = whole
         self._pictures: deque[bytes] = deque(maxlen=self._PICTURES)
+        self._count = 0
+        self._known: set[int] = set()
+        self.alike = False
+        """Whether the last key frame looks, with the pictures before it, like one before, or has too few of them."""
         self._newest = 0
         self._sounds: deque[ebml.Block] = deque(maxlen=self._RECENT)
 
@@ -161,7 +173,12 @@ class Memory:
         """Take the next packet."""
         if block.track == self._picture:
             self._pictures.append(block.payload)
+            self._count += 1
             self._newest = block.time
+            if block.key:
+                looks = hash(tuple(self._pictures))
+                self.alike = looks in self._known or self._count < self._PICTURES
+                self._known.add(looks)
         else:
             self._sounds.append(block)
 
@@ -169,7 +186,7 @@ class Memory:
         """Packets of the sound, the last ones, in order."""
         return tuple(self._sounds)
 
-    def place(self, byte: int, key: ebml.Block, shifts: Shifts) -> Place:
+    def place(self, byte: int, key: ebml.Block, shifts: Shifts, number: int | None) -> Place:
         """The place of `key`, which was fed last. Its sounds end where sound last changed: silence is all alike."""
         time = key.time + shifts.picture
         sounds = [block for block in self._sounds if block.time + shifts.sound < time - self._APART_MS]
@@ -184,6 +201,8 @@ class Memory:
             pictures=self._seen(),
             sounds=tuple(map(_digest, sounds)),
             sound_time=sounds[-1].time + shifts.sound if sounds else None,
+            number=number,
+            alike=self.alike,
         )
 
     def met(self, place: Place) -> Shifts | None:
@@ -191,7 +210,8 @@ class Memory:
 
         Of sounds that are all alike, those are taken that leave the tracks as they lie in what is read.
         """
-        if self._seen() != place.pictures:
+        counted = self._whole and place.number is not None
+        if (counted and self._count - 1 != place.number) or self._seen() != place.pictures:
             return None
         picture = place.time - self._newest
         if place.sound_time is None:
@@ -202,7 +222,9 @@ class Memory:
             place.sound_time - self._sounds[end - 1].time for end in ends if recent[end - len(wanted) : end] == wanted
         )
         nearest = min(sounds, key=lambda sound: abs(sound - picture), default=None)
-        return None if nearest is None else Shifts(picture, nearest)
+        if nearest is None:
+            return Shifts(picture, picture) if counted else None
+        return Shifts(picture, nearest)
 
     def _seen(self) -> str:
         return hashlib.sha256(b"".join(self._pictures)).hexdigest()[:_HASH_DIGITS]

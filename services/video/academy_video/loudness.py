@@ -42,6 +42,16 @@ def _moved(wanted: Fraction, start: Fraction, keys: Sequence[Fraction]) -> Fract
     return max(start, keys[at - 1] + _BEHIND_KEY) if at else wanted
 
 
+def timed(lines: Iterable[str]) -> Iterator[tuple[float, float]]:
+    """(seconds, LUFS) of each block, from the same, where the frame's time is printed before it."""
+    time = 0.0
+    for line in lines:
+        _, found, after = line.partition("pts_time:")
+        if found:
+            time = float(after.split()[0])
+        yield from ((time, block) for block in momentaries(line))
+
+
 def momentaries(text: str) -> Iterator[float]:
     """Momentary loudness of each 400-ms block, LUFS, from ffmpeg's `ametadata=print` of ebur128's results."""
     for line in text.splitlines():

@@ -2,8 +2,9 @@
 
     source -> ffmpeg (copies; encodes where key frames are too sparse) --Matroska--> blocks -> clusters -> pieces -> R2
 
-A run works for `ladder.NORMALISE_SECONDS`, stops at a key frame and saves what it made with the place where the next
-goes on. A copy is read as a stream and goes on from a byte of the source; an encode seeks by time.
+A run works for `ladder.NORMALISE_SECONDS`, longer where it took long to come to its first picture, stops at a key frame
+and saves what it made with the place where the next goes on. A copy is read as a stream and goes on from a byte of the
+source; an encode seeks by time.
 """
 
 import base64
@@ -12,11 +13,12 @@ import os
 import re
 import subprocess
 import time
-from collections import Counter
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from fractions import Fraction
+from itertools import chain
 from typing import IO, Self
 
 from academy_core.child import Child
@@ -31,12 +33,25 @@ from academy_video.tools import CACHE_CONTROL, Tools
 _PIECE_BYTES = 32 * 1024 * 1024
 _HEAD_BYTES = 1024 * 1024
 """Read again when a copy goes on: the headers, with which any place of the rest can be read."""
-_SLACKS = (16 * 1024 * 1024, 256 * 1024 * 1024, None)
-"""How far before a place a copy reads again, one try after the other; None is from the start."""
+_SLACKS = (64 * 1024 * 1024, None)
+"""How far before a place a copy reads again, one try after the other; None is from the start, which always meets it.
+
+A place is known to be the only one of its kind in what its own run read, which began at least as far before it.
+"""
+_PAST = 64 * 1024 * 1024
+"""How far behind a place it is given up."""
+_GRACE_SECONDS = 30.0
+"""How much longer a copy looks for a place that is not like another; a still picture may have none for hours."""
+_WORTH = 1
+"""How many times as long as it took to come to its first picture a stretch works at least."""
+_SPARE_SECONDS = 120
+"""Of a task's limit, for what comes after the deadline: the next key frame, uploads, another try."""
 _ROUNDING_MS = 1
 """Two runs that count from different packets round the same one's time to neighbouring milliseconds."""
 _MOOF = re.compile(rb"....moof\x00\x00\x00\x10mfhd", re.DOTALL)
 _MOOF_BYTES = 16
+_MOVI = b"movi"
+"""Before an AVI's first packet."""
 _TYPE = "video/x-matroska"
 _LARGEST = 3
 """An intermediate this many times its source (and 64 MiB) is no copy but an attack."""
@@ -51,14 +66,15 @@ def run(tools: Tools, context: TaskContext[NormaliseInput]) -> Outcome:
     """One stretch. Raises Cancelled, Retryable, Permanent, or what the store raises."""
     task = context.input
     before = None if task.index is None else tools.index(context.output_prefix, task.index)
-    for slack in _SLACKS:
+    place = None if before is None else before.place
+    for slack in _SLACKS if place is None or not place.alike else _SLACKS[-1:]:
         try:
             index, ended = _stretch(tools, context, before, slack)
         except _Lost:
             continue
         break
     else:
-        raise Permanent("a copy did not meet the place where it had stopped", reason=plan.UNREADABLE)
+        raise Permanent("a copy did not meet the place where it had stopped", reason=process.BROKE_OFF)
     if ended:
         index = _with_front(tools, context, index)
     name = _save(tools, context, index)
@@ -97,6 +113,8 @@ class _Saving:
         self._buffer = bytearray()
         self._pieces = list(index.pieces)
         self._last_picture, self._last_sound = index.last_picture, index.last_sound
+        self.pictures = index.pictures
+        """How many are saved, from the lecture's start; None where a worker began that did not count."""
         self._saved_sound = index.last_sound + _ROUNDING_MS if index.pieces else index.last_sound
 
     @property
@@ -110,6 +128,7 @@ class _Saving:
             raise Permanent("longer than any lecture", reason=plan.TOO_LONG)
         if block.track == self._picture:
             self._last_picture = max(self._last_picture, block.time)
+            self.pictures = None if self.pictures is None else self.pictures + 1
         elif block.time <= self._saved_sound:
             return
         else:
@@ -131,6 +150,7 @@ class _Saving:
                 "cues": (*self._before.cues, *((at, offset + start) for at, start in self._clusters.cues)),
                 "last_picture": self._last_picture,
                 "last_sound": self._last_sound,
+                "pictures": self.pictures,
                 "place": place,
             }
         )
@@ -150,6 +170,7 @@ def _stretch(
     tools: Tools, context: TaskContext[NormaliseInput], before: Index | None, slack: int | None
 ) -> tuple[Index, bool]:
     """One run of ffmpeg: the index of all that is saved, and whether that is the whole. Raises _Lost."""
+    began = time.monotonic()
     with ExitStack() as stack:
         view, skipped = _view(tools, context, before, slack)
         served = stack.enter_context(reader.serving(view))
@@ -160,11 +181,11 @@ def _stretch(
         blocks = ebml.read(stream.read)
         tracks = next(blocks, None)
         if isinstance(tracks, ebml.Tracks):
-            follower = _Follower(tools, context, before, tracks)
+            follower = _Follower(tools, context, before, tracks, began=began, whole=skipped == 0)
             if follower.follow(blocks, lambda: skipped + served.sent):
                 for child in children:
                     child.kill()
-                return heard.added_to(follower.index), False
+                return heard.added_to(follower), False
         finished = [child.wait() for child in children]
         context.check()
         if served.failure is not None:
@@ -173,7 +194,8 @@ def _stretch(
             process.check(each)
         if not isinstance(tracks, ebml.Tracks):
             raise Permanent(f"nothing could be copied: {finished[0].errors}", reason=plan.UNREADABLE)
-        return heard.added_to(follower.finish(None)), True
+        follower.finish(None)
+        return heard.added_to(follower), True
 
 
 class _Heard:
@@ -182,7 +204,7 @@ class _Heard:
     def __init__(self) -> None:
         self._read, self.pipe = os.pipe()
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="loudness")
-        self._printed: Future[dict[int, int]] | None = None
+        self._printed: Future[array[float]] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -198,38 +220,62 @@ class _Heard:
         os.close(self.pipe)
         self._printed = self._reader.submit(self._all)
 
-    def _all(self) -> dict[int, int]:
+    def _all(self) -> "array[float]":
+        """Seconds and LUFS of each block, one after the other: compact, however long the lecture is."""
         with os.fdopen(self._read, encoding="ascii", errors="replace") as lines:
-            return loudness.folded((each for line in lines for each in loudness.momentaries(line)), {})
+            return array("d", chain.from_iterable(loudness.timed(lines)))
 
-    def added_to(self, index: Index) -> Index:
-        """The index with what was heard in this stretch; its children must have ended."""
-        found = Counter(index.loudness)
-        found.update({} if self._printed is None else self._printed.result())
-        return index.model_copy(update={"loudness": dict(sorted(found.items()))})
+    def added_to(self, follower: "_Follower") -> Index:
+        """The index with what was heard of the sound that this stretch saved; its children must have ended."""
+        index = follower.index
+        printed = array("d") if self._printed is None else self._printed.result()
+        blocks = (block for time, block in zip(printed[::2], printed[1::2], strict=True) if follower.is_new(time))
+        return index.model_copy(update={"loudness": loudness.folded(blocks, index.loudness)})
 
 
 class _Follower:
     """Follows one run's packets: finds where it goes on, saves what is new, says when the time is over."""
 
-    def __init__(
-        self, tools: Tools, context: TaskContext[NormaliseInput], before: Index | None, tracks: ebml.Tracks
+    def __init__(  # noqa: PLR0913 - each is one fact of the run
+        self,
+        tools: Tools,
+        context: TaskContext[NormaliseInput],
+        before: Index | None,
+        tracks: ebml.Tracks,
+        *,
+        began: float,
+        whole: bool,
     ) -> None:
+        """`began`: when the run was started, of time.monotonic. `whole`: it reads the source from its start."""
         task = context.input
         self._context = context
         self.index = before or Index(
-            tracks=base64.b64encode(tracks.data).decode(), encoded=task.mode == "encode", rotation=task.rotation
+            tracks=base64.b64encode(tracks.data).decode(),
+            encoded=task.mode == "encode",
+            rotation=task.rotation,
+            pictures=0,
         )
         if tracks_of(self.index).types() != tracks.types():
             raise Retryable("the tracks are not those of the stretch before")
         self._picture = tracks.picture
+        self._saved_sound = self.index.last_sound
         self._saving = _Saving(tools, context, self.index, self._picture)
-        self._memory = Memory(self._picture)
+        self._memory = Memory(self._picture, whole=whole)
         self._shifts = _shifts(task, self.index)
-        self._deadline = time.monotonic() + ladder.NORMALISE_SECONDS
+        self._began = began
+        self._deadline = self._until()
+
+    def _until(self) -> float:
+        """When the time is over that starts now, with the first picture to save."""
+        now = time.monotonic()
+        wanted = now + max(ladder.NORMALISE_SECONDS, _WORTH * (now - self._began))
+        return min(wanted, self._began + self._context.task.max_seconds - _SPARE_SECONDS)
 
     def follow(self, blocks: Iterator[ebml.Tracks | ebml.Block], position: Callable[[], int]) -> bool:
-        """Save what comes. True when the time is over before the stream is: `index` then has the place to go on."""
+        """Save what comes. True when the time is over before the stream is: `index` then has the place to go on.
+
+        Raises _Lost far behind a place that did not come.
+        """
         for block in blocks:
             if isinstance(block, ebml.Tracks):
                 continue
@@ -237,10 +283,10 @@ class _Follower:
             key = block.key and block.track == self._picture
             if self._shifts is None:
                 if key:
-                    self._look(block)
+                    self._look(block, position())
                 continue
             if key and self._over():
-                self.finish(self._memory.place(position(), block, self._shifts))
+                self.finish(self._memory.place(position(), block, self._shifts, self._saving.pictures))
                 return True
             if key:
                 done = 100 * position() / self._context.input.source.source_bytes
@@ -248,26 +294,38 @@ class _Follower:
             self._save(block, self._shifts)
         return False
 
-    def finish(self, place: Place | None) -> Index:
+    def finish(self, place: Place | None) -> None:
         """Save the rest. Raises _Lost when the place to go on from never came."""
         if self._shifts is None:
             raise _Lost
         self.index = self._saving.finish(place)
-        return self.index
 
-    def _look(self, block: ebml.Block) -> None:
+    def is_new(self, seconds: float) -> bool:
+        """Whether the sound at this time of what was measured is part of what this stretch saved."""
+        if self._shifts is None:
+            return False
+        base = ffmpeg.ENCODE_BASE_SECONDS if self.index.encoded else 0
+        return self._saved_sound < 1000 * (seconds + base) + self._shifts.sound <= self.index.last_sound
+
+    def _look(self, block: ebml.Block, position: int) -> None:
         """Go on with this key frame when it is the one; the sound around it may have come before it."""
         place = self.index.place
         self._shifts = None if place is None else self._memory.met(place)
         if self._shifts is not None:
+            self._deadline = self._until()
             for each in (*self._memory.sounds(), block):
                 self._save(each, self._shifts)
+        elif place is not None and position > place.byte + _PAST:
+            raise _Lost
 
     def _save(self, block: ebml.Block, shifts: Shifts) -> None:
         self._saving.add(block.moved(shifts.picture if block.track == self._picture else shifts.sound))
 
     def _over(self) -> bool:
-        return self._saving.began and time.monotonic() >= self._deadline
+        late = time.monotonic() - self._deadline
+        if late < 0 or not self._saving.began:
+            return False
+        return self.index.encoded or not self._memory.alike or late >= _GRACE_SECONDS
 
 
 def _shifts(task: NormaliseInput, index: Index) -> Shifts | None:
@@ -291,6 +349,10 @@ def _view(
     head, start = _HEAD_BYTES, before.place.byte - slack
     if "mov" in task.container:
         head, start = fragments(whole, start)
+    elif task.container == "avi":
+        # Its pictures have no times: those of the head would be taken for the ones before the rest.
+        found = whole.fetch(0, head).find(_MOVI)
+        head = head if found < 0 else found + len(_MOVI)
     return (whole.without(head, start), start - head) if start > head else (whole, 0)
 
 
