@@ -4,6 +4,7 @@ import dataclasses
 import os
 import random
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -22,7 +23,7 @@ from academy_core.kinds import TaskKind
 from academy_core.ledger import NewTask
 from academy_core.tasks import Outcome
 from academy_core.video import CHUNK, KINDS, NORMALISE, PLAN, REFUSED, ChunkInput, NormaliseInput, PlanInput
-from academy_video import ebml, ladder, normalise, plan, process
+from academy_video import ebml, ffmpeg, ladder, normalise, plan, process, reader
 
 STEPS = (ladder.Step(160, 20, 400_000, 800_000), ladder.Step(120, 20, 200_000, 400_000))
 RULES = plan.Rules(segment_seconds=2, min_segments=3, steps=STEPS, chunk_seconds=(4, 6))
@@ -224,6 +225,23 @@ def test_an_encode_that_came_late_to_its_first_picture_works_at_least_as_long(
     # Not beyond what the task is given.
     monkeypatch.setattr(normalise, "_SPARE_SECONDS", NORMALISE.max_seconds)
     assert not worker.run(NORMALISE, task).result.ended  # type: ignore[attr-defined]
+
+
+def test_sound_that_is_saved_does_not_wait_for_the_first_picture_again(worker: media.Worker, tmp_path: Path) -> None:
+    """Hours of it, uncompressed, are more than ffmpeg holds."""
+    lecture = media.numbered_lecture(tmp_path / "sparse.mp4", Fraction(30), 12, words=("-g", "9999"))
+    source = media.upload_source(worker.store, lecture.path)
+    task = NormaliseInput(
+        source=source, container="mov,mp4", mode="encode", video_stream_index=0, audio_stream_index=1, max_rate=10**6
+    )
+    view = worker.tools.view(source.source_key, source.source_bytes, media.PREFIX, None)
+    with reader.serving(view) as served:
+        words = ffmpeg.encode_command(media.FFMPEG, task, served.url, (9000, 8000), 1)
+        made = subprocess.run(words[: words.index("-map", words.index("pipe:1"))], check=True, capture_output=True)
+    blocks = [each for each in ebml.read(media.Reader(made.stdout)) if isinstance(each, ebml.Block)]
+    times = {track: [each.time - 10_000 for each in blocks if each.track == track] for track in (1, 2)}
+    assert min(times[1]) == pytest.approx(9033, abs=1)
+    assert 6900 < min(times[2]) < 8000
 
 
 @pytest.mark.parametrize("name", ["a.flv", "c.mkv"])

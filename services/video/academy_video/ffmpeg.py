@@ -484,6 +484,8 @@ def sound_command(binary: str, chunk: ChunkInput, audio: Audio, pipe: int) -> li
 ENCODE_BASE_SECONDS = 10
 """Added to all times of an intermediate while it is encoded, so that none is negative."""
 _HALF_MS = Fraction(1, 2000)
+_SOUND_MARGIN_SECONDS = 1
+_QUEUE_PACKETS = 1_000_000
 _STREAM = {"map_metadata": -1, "map_chapters": -1, "fflags": "+bitexact"}
 _MATROSKA = ("-f", "matroska", "-write_crc32", "0", "pipe:1")
 
@@ -527,13 +529,14 @@ def unpacking_commands(binary: str, task: NormaliseInput, url: str, pipe: int) -
     ]
 
 
-def encode_command(binary: str, task: NormaliseInput, url: str, after: int | None, pipe: int) -> list[str]:
+def encode_command(binary: str, task: NormaliseInput, url: str, after: tuple[int, int] | None, pipe: int) -> list[str]:
     """Encodes a picture whose key frames are too sparse again, the sound copied, in the source's own times.
 
-    `after`: the last frame that is saved already, ms of the lecture.
+    `after`: the last frame and the last sound that are saved already, ms of the lecture.
     """
     options: dict[str, Any] = {**_source_options(url), "threads": ladder.THREADS, "copyts": None}
-    saved = None if after is None else Fraction(task.start_seconds) + Fraction(after, 1000)
+    start = Fraction(task.start_seconds)
+    saved, heard = (None, None) if after is None else (start + Fraction(each, 1000) for each in after)
     if saved is not None:
         options |= {"noaccurate_seek": None, "seek_timestamp": 1, "ss": seconds(max(Fraction(0), saved))}
     source = graph.input(url, **options)
@@ -543,7 +546,7 @@ def encode_command(binary: str, task: NormaliseInput, url: str, after: int | Non
     if saved is not None:
         picture = picture.filter("select", f"gt(t,{seconds(saved + _HALF_MS)})")
     picture = picture.filter("format", "yuv420p10le" if task.picture.hdr else "yuv420p")
-    words = {
+    words: dict[str, Any] = {
         "c:v": "libx264",
         "preset": "veryfast",
         "crf": ladder.INTERMEDIATE_CRF,
@@ -555,12 +558,17 @@ def encode_command(binary: str, task: NormaliseInput, url: str, after: int | Non
         "fps_mode": "passthrough",
         "c:a": "copy",
         "output_ts_offset": ENCODE_BASE_SECONDS,
+        # Sound waits for the first picture.
+        "max_muxing_queue_size": _QUEUE_PACKETS,
         "write_crc32": 0,
         "flags:v": "+bitexact",
         "format": "matroska",
         **_STREAM,
     }
     streams = [picture] if task.audio_stream_index is None else [picture, source[str(task.audio_stream_index)]]
+    if heard is not None and task.audio_stream_index is not None:
+        # Hours of it may lie between the key frame before and the first picture that is new.
+        words["bsf:a"] = f"noise=drop=lt(pts*tb\\,{seconds(heard - _SOUND_MARGIN_SECONDS)})"
     quiet = (binary, "-hide_banner", "-nostdin", "-v", "error", "-filter_complex_threads", "1")
     return [*quiet, *graph.output(*streams, "pipe:1", **words).get_args(), *_measured(task, pipe)]
 

@@ -373,7 +373,7 @@ def _fragment_from(view: reader.View, start: int) -> int:
 
 def _commands(tools: Tools, task: NormaliseInput, url: str, before: Index | None, pipe: int) -> list[list[str]]:
     if task.mode == "encode":
-        after = None if before is None else before.last_picture
+        after = None if before is None else (before.last_picture, before.last_sound)
         return [ffmpeg.encode_command(tools.ffmpeg, task, url, after, pipe)]
     if task.packed_sound:
         return ffmpeg.unpacking_commands(tools.ffmpeg, task, url, pipe)
