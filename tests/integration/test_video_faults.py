@@ -142,32 +142,34 @@ def children_of(process: psutil.Process, name: str) -> list[psutil.Process]:
 
 
 def stopped_in_mid_chunk(
-    store: media.WatchedStore, worker: media.Worker, chunk: ChunkInput, fault: Callable[[psutil.Process], None]
+    store: media.WatchedStore, worker: media.Worker, chunk: ChunkInput, fault: Callable[[list[psutil.Process]], None]
 ) -> BaseException | None:
-    """Make a chunk, do something to its ffmpeg once it runs; the error that came of it."""
+    """Make a chunk, do something to its two ffmpegs (the first reads) once they run; the error that came of it."""
     context = media.context(CHUNK, chunk)
     store.open.clear()
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(worker.handler(CHUNK).run, context)
         try:
             me = psutil.Process()
-            wait_until(lambda: bool(children_of(me, "ffmpeg")), 30, "no ffmpeg", lambda: not running.done())
-            fault(children_of(me, "ffmpeg")[0])
+            wait_until(lambda: len(children_of(me, "ffmpeg")) == 2, 30, "no ffmpeg", lambda: not running.done())
+            fault(sorted(children_of(me, "ffmpeg"), key=lambda child: "nut" in child.cmdline()[:12]))
         finally:
             store.open.set()
         return running.exception(120)
 
 
+@pytest.mark.parametrize("which", [0, 1], ids=["that reads", "of the sound"])
 def test_an_ffmpeg_that_is_killed_is_tried_again_with_the_same_result(
-    lecture: media.Numbered, folder: Path, undisturbed: dict[str, bytes]
+    lecture: media.Numbered, folder: Path, undisturbed: dict[str, bytes], which: int
 ) -> None:
     store = media.WatchedStore()
     worker = media.Worker(store, folder, RULES)
     source = media.upload_source(store, lecture.path)
     chunk = ChunkInput.model_validate(worker.run(PLAN, source).children[0].input)
     before = threading.active_count()
-    error = stopped_in_mid_chunk(store, worker, chunk, lambda child: child.send_signal(signal.SIGKILL))
+    error = stopped_in_mid_chunk(store, worker, chunk, lambda found: found[which].send_signal(signal.SIGKILL))
     assert isinstance(error, Retryable)
+    assert "signal 9" in error.detail
     assert children_of(psutil.Process(), "ffmpeg") == []
     wait_until(lambda: threading.active_count() <= before, 10, "threads stayed")
     worker.run(CHUNK, chunk)
