@@ -24,7 +24,7 @@ _PROCESSES = 4096
 _OUTPUT_BYTES = 64 * 1024 * 1024
 """Twelve hours of packets, listed, are half of this."""
 _NO_MEMORY = "Cannot allocate memory"
-"""What ffmpeg prints at its limit, where it may still end with 0."""
+"""What ffmpeg prints at its limit; of a packet that claims more than there is it says the same, and ends with 0."""
 
 BROKE_OFF = Reason(
     "video-broke-off",
@@ -89,7 +89,7 @@ def check(finished: Finished) -> None:
         how = "took too long"
     elif finished.returncode < 0:
         how = f"was ended by signal {-finished.returncode}"
-    elif _NO_MEMORY in finished.errors:
+    elif finished.returncode > 0 and _NO_MEMORY in finished.errors:
         how = "came to its memory's limit"
     else:
         return
