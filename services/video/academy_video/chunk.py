@@ -16,7 +16,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from academy_core.child import Child, Finished
+from academy_core.child import Child
 from academy_core.errors import Permanent, Retryable
 from academy_core.tasks import TaskContext
 from academy_core.video import ChunkInput, ChunkResult, Encoding, Quality, Rendition, Segment, Tiles
@@ -26,8 +26,6 @@ from academy_video.tools import CACHE_CONTROL, Tools
 _SSIM = re.compile(r"^n:\d+ Y:([0-9.]+) ", re.MULTILINE)
 _SAMPLE_SECONDS = 120
 """Wall clock limit of one comparison."""
-_NO_MEMORY = "Cannot allocate memory"
-"""What ffmpeg prints at its limit: the process is to blame, so the source is not called damaged for it."""
 _END_SECONDS = 1
 """How long an ffmpeg whose output broke off may take to end: one that is killed from outside is tried again."""
 _PART_DONE = 99.0
@@ -231,7 +229,8 @@ def _attempt(
     if served.failure is not None:
         raise served.failure
     for finished, stopped in ends:
-        _check_end(chunk, finished, stopped=stopped)
+        if not stopped:
+            process.check(finished)
     renditions = _renditions(drains)
     return renditions, _tiles(tools, context, *(image.result() for image in images)) if images else None
 
@@ -262,15 +261,6 @@ def _sound(tools: Tools, context: TaskContext[ChunkInput], pipes: _Pipes, childr
     command = ffmpeg.sound_command(tools.ffmpeg, context.input, audio, pipe)
     with os.fdopen(pipes.take(ffmpeg.SOUND), "rb") as decoded:
         return children.enter_context(_running(tools, context, command, [pipe], decoded.fileno()))
-
-
-def _check_end(chunk: ChunkInput, finished: Finished, *, stopped: bool) -> None:
-    """Retryable when a child was ended by something else than the source or us (`stopped`)."""
-    if finished.returncode < 0 and not stopped:
-        how = "took too long" if finished.timed_out else f"was ended by signal {-finished.returncode}"
-        raise Retryable(f"chunk {chunk.index}: ffmpeg {how}\n{finished.errors}")
-    if finished.returncode > 0 and _NO_MEMORY in finished.errors:
-        raise Retryable(f"chunk {chunk.index}: ffmpeg came to its memory's limit\n{finished.errors}")
 
 
 def _collect(pipe: int) -> bytes:
