@@ -207,7 +207,8 @@ def _attempt(
             tools.ffmpeg, chunk, served.url, outputs=pipes.write, progress=pipes.write[_PROGRESS], reading=reading
         )
         with ExitStack() as children:
-            child = children.enter_context(_running(tools, context, command, pipes.write.values()))
+            passed = [pipe for name, pipe in pipes.write.items() if not _is_sound(chunk, name)]
+            child = children.enter_context(_running(tools, context, command, passed))
             sound = _sound(tools, context, pipes, children)
             pipes.close_write(but=ffmpeg.SOUND)
             uploads = _Uploads(tools, context, uploaders)
@@ -250,6 +251,11 @@ def _running(
         context.kill_on_cancel(child.kill),
     ):
         yield child
+
+
+def _is_sound(chunk: ChunkInput, name: str) -> bool:
+    """Whether this rendition is the second child's."""
+    return chunk.encoding.audio is not None and name == chunk.encoding.audio.name
 
 
 def _sound(tools: Tools, context: TaskContext[ChunkInput], pipes: _Pipes, children: ExitStack) -> Child | None:
