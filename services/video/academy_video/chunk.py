@@ -11,9 +11,9 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from academy_core.child import Child
@@ -236,21 +236,16 @@ def _attempt(
     return renditions, _tiles(tools, context, *(image.result() for image in images)) if images else None
 
 
-@contextmanager
 def _running(
     tools: Tools,
     context: TaskContext[ChunkInput],
     command: Sequence[str],
-    pipes: Iterable[int],
+    pipes: Sequence[int],
     stdin: int = subprocess.DEVNULL,
-) -> Iterator[Child]:
+) -> AbstractContextManager[Child]:
     """A child that ends with the task's time, or when it is cancelled."""
-    limit, passed = context.task.max_seconds, tuple(pipes)
-    with (
-        process.running(command, folder=tools.folder, wall_seconds=limit, pass_fds=passed, stdin=stdin) as child,
-        context.kill_on_cancel(child.kill),
-    ):
-        yield child
+    limit = context.task.max_seconds
+    return process.running(context, command, folder=tools.folder, wall_seconds=limit, pass_fds=pipes, stdin=stdin)
 
 
 def _is_sound(chunk: ChunkInput, name: str) -> bool:

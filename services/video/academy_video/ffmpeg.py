@@ -153,11 +153,13 @@ _ONE_GRAPH = {"reinit_filter:v": 0}
 
 def _source(url: str, chunk: ChunkInput, margin: float) -> Any:
     """The source in its own times, read from `margin` seconds before the chunk."""
-    options = {**_source_options(url), **_ONE_GRAPH, "threads": chunk.encoding.threads, "copyts": None}
-    seek = seek_seconds(chunk, margin)
-    if seek is not None:
-        options |= {"noaccurate_seek": None, "seek_timestamp": 1, "ss": seconds(seek)}
-    return graph.input(url, **options)
+    return _opened(url, seek_seconds(chunk, margin), threads=chunk.encoding.threads, **_ONE_GRAPH)
+
+
+def _opened(url: str, at: Fraction | None, **options: int) -> Any:
+    """A source in its own times, from the key frame before `at` (absolute source time); None is its start."""
+    seek = {} if at is None else {"noaccurate_seek": None, "seek_timestamp": 1, "ss": seconds(at)}
+    return graph.input(url, **_source_options(url), **options, copyts=None, **seek)
 
 
 def _picture(stream: Any, chunk: ChunkInput, *, fill: bool) -> Any:
@@ -166,9 +168,7 @@ def _picture(stream: Any, chunk: ChunkInput, *, fill: bool) -> Any:
     At most as many of them are cloned as the plan foresaw; with `fill` all that the source does not hold.
     """
     encoding = chunk.encoding
-    stream = _steady(stream)
-    if encoding.picture.interlaced:
-        stream = _deinterlaced(stream)
+    stream = _steady(stream, encoding.picture)
     clones = max(0, chunk.end_frame - (encoding.total_frames - encoding.pad_frames))
     if fill:
         clones = chunk.end_frame
@@ -192,12 +192,13 @@ def _black(chunk: ChunkInput) -> Any:
     return graph.input(drawn, format="lavfi").filter("trim", end_frame=count)
 
 
-def _steady(stream: Any) -> Any:
-    """All pictures in the first one's size and format: other filters would read past the end of smaller ones.
+def _steady(stream: Any, picture: Picture) -> Any:
+    """Whole pictures in the first one's size and format: other filters would read past the end of smaller ones.
 
     Their pixels keep their shape: a picture that is scaled unevenly has others than square ones.
     """
-    return stream.filter("setsar", "if(between(sar,1/4,4),sar,1)").filter("scale")
+    stream = stream.filter("setsar", "if(between(sar,1/4,4),sar,1)").filter("scale")
+    return _deinterlaced(stream) if picture.interlaced else stream
 
 
 def _deinterlaced(stream: Any) -> Any:
@@ -348,9 +349,7 @@ def sample_command(binary: str, encoding: Encoding, url: str, at: Fraction) -> l
     if at > 0:
         options["ss"] = seconds(at)
     source = graph.input(url, t=ladder.TITLE_SAMPLE_SECONDS, **options)
-    picture = _steady(source[str(encoding.video_stream_index)])
-    if encoding.picture.interlaced:
-        picture = _deinterlaced(picture)
+    picture = _steady(source[str(encoding.video_stream_index)], encoding.picture)
     picture = picture.filter("fps", fps=f"{encoding.fps_num}/{encoding.fps_den}")
     picture = _scaled(_plain(picture, encoding.picture, rung), rung, encoding)
     words = {"c:v": "libx264", "preset": "veryfast", "crf": rung.crf, "threads": encoding.threads, "format": "h264"}
@@ -534,12 +533,9 @@ def encode_command(binary: str, task: NormaliseInput, url: str, after: tuple[int
 
     `after`: the last frame and the last sound that are saved already, ms of the lecture.
     """
-    options: dict[str, Any] = {**_source_options(url), "threads": ladder.THREADS, "copyts": None}
     start = Fraction(task.start_seconds)
     saved, heard = (None, None) if after is None else (start + Fraction(each, 1000) for each in after)
-    if saved is not None:
-        options |= {"noaccurate_seek": None, "seek_timestamp": 1, "ss": seconds(max(Fraction(0), saved))}
-    source = graph.input(url, **options)
+    source = _opened(url, None if saved is None else max(Fraction(0), saved), threads=ladder.THREADS)
     picture = source[str(task.video_stream_index)]
     if task.picture.interlaced:
         picture = _deinterlaced(picture)

@@ -388,6 +388,7 @@ def _started(
     stdin: int | IO[bytes] = subprocess.DEVNULL
     for command in commands:
         started = process.running(
+            context,
             command,
             folder=tools.folder,
             wall_seconds=context.task.max_seconds,
@@ -396,7 +397,6 @@ def _started(
             pass_fds=() if children else (pipe,),
         )
         child = stack.enter_context(started)
-        stack.enter_context(context.kill_on_cancel(child.kill))
         children.append(child)
         if stdin != subprocess.DEVNULL and not isinstance(stdin, int):
             stdin.close()  # the child has it

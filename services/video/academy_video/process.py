@@ -38,6 +38,7 @@ BROKE_OFF = Reason(
 
 @contextmanager
 def running(  # noqa: PLR0913 - as Popen
+    context: TaskContext[Any],
     command: Sequence[str],
     *,
     folder: str,
@@ -48,7 +49,8 @@ def running(  # noqa: PLR0913 - as Popen
 ) -> Iterator[Child]:
     """Start a child in a process group of its own; whatever happens in the block, it is dead and reaped afterwards.
 
-    `folder` is its working directory, in which it cannot write. OSError when it cannot be started.
+    A cancel of the task kills it. `folder` is its working directory, in which it cannot write. OSError when it cannot
+    be started.
     """
     process = subprocess.Popen(  # noqa: S603 - our own command lines, no shell
         command,
@@ -63,7 +65,8 @@ def running(  # noqa: PLR0913 - as Popen
     child = Child(process, wall_seconds)
     try:
         _limit(process.pid, wall_seconds)
-        yield child
+        with context.kill_on_cancel(child.kill):
+            yield child
     finally:
         child.kill()
         child.wait()
@@ -111,12 +114,9 @@ def run(
 
     Raises Retryable unless it ended by itself, Permanent when it prints more than any real source makes it print.
     """
-    with (
-        running(
-            command, folder=folder, wall_seconds=wall_seconds, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as child,
-        context.kill_on_cancel(child.kill),
-    ):
+    with running(
+        context, command, folder=folder, wall_seconds=wall_seconds, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
         feeder = threading.Thread(target=_feed, args=(child.process.stdin, stdin), daemon=True)
         feeder.start()
         with child.output as pipe:

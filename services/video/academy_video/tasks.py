@@ -140,16 +140,16 @@ def _heard(  # noqa: PLR0913, PLR0917 - each is one fact of the listening
     """Momentary loudness in windows of the sound; sound that cannot be decoded counts as silence."""
     # The last first: the end of the source has just been read.
     commands = [ffmpeg.loudness_command(tools.ffmpeg, served.url, audio.index, each) for each in reversed(windows)]
-    outputs = pool.map(lambda command: _output(tools, context, served, command), commands)
+    outputs = pool.map(lambda command: _look(tools, context, served, command).stdout, commands)
     return chain.from_iterable(loudness.momentaries(output.decode(errors="replace")) for output in outputs)
 
 
-def _output(tools: Tools, context: TaskContext[PlanInput], served: reader.Served, command: list[str]) -> bytes:
-    """What ffmpeg makes of a look at the source: nothing where that cannot be decoded."""
+def _look(tools: Tools, context: TaskContext[PlanInput], served: reader.Served, command: list[str]) -> process.Output:
+    """What ffmpeg or ffprobe makes of the source: nothing is printed where that cannot be decoded."""
     output = process.run(context, command, folder=tools.folder, wall_seconds=_PROBE_SECONDS)
     if served.failure is not None:
         raise served.failure
-    return output.stdout
+    return output
 
 
 def _shown(  # noqa: PLR0913, PLR0917 - each is one fact of the sampling
@@ -163,7 +163,7 @@ def _shown(  # noqa: PLR0913, PLR0917 - each is one fact of the sampling
     """Bit/s of each sample of the picture; what cannot be decoded is left out."""
     wanted = plan.title_places(Fraction(made.encoding.start_seconds), Fraction(made.duration_seconds), places)
     commands = [ffmpeg.sample_command(tools.ffmpeg, made.encoding, served.url, place) for place in wanted]
-    outputs = pool.map(lambda command: _output(tools, context, served, command), commands)
+    outputs = pool.map(lambda command: _look(tools, context, served, command).stdout, commands)
     return (8 * len(output) / ladder.TITLE_SAMPLE_SECONDS for output in outputs if output)
 
 
@@ -200,10 +200,8 @@ def _tails(
 
 
 def _ffprobe(tools: Tools, context: TaskContext[PlanInput], served: reader.Served, command: list[str]) -> str:
-    output = process.run(context, command, folder=tools.folder, wall_seconds=_PROBE_SECONDS)
+    output = _look(tools, context, served, command)
     finished = output.finished
-    if served.failure is not None:
-        raise served.failure
     if _TOO_LARGE in finished.errors:
         raise Permanent(f"ffprobe: {finished.errors}", reason=plan.TOO_LARGE)
     if finished.returncode != 0:

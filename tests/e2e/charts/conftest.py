@@ -3,13 +3,14 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from charts_support import Manifest, render
-from cluster import apiserver, clients
+from cluster import apiserver, clients, helm
 from support import wait_until
 
 CALL_SECONDS = 60
@@ -63,6 +64,23 @@ class Kubectl:
         self.run("create", "-f", "-", given={"apiVersion": "v1", "kind": "Pod", **template, "metadata": metadata})
         found: dict[str, Any] = json.loads(self.run("get", "pod", name, "-o", "json"))
         return found
+
+    def replicas(self, deployment: str) -> int:
+        """How many pods the Deployment states."""
+        return int(self.run("get", "deployment", deployment, "-o", "jsonpath={.spec.replicas}"))
+
+
+@contextmanager
+def installing(admin: Kubectl, folder: Path, name: str, template: str) -> Iterator[helm.Helm]:
+    """helm, with a chart of this template at `chart` in the folder; the release is uninstalled afterwards."""
+    chart = folder / "chart"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text(f"apiVersion: v2\nname: {name}\nversion: 0.1.0\n", encoding="utf-8")
+    (chart / "templates" / "all.yaml").write_text(template, encoding="utf-8")
+    kubeconfig = admin.server.kubeconfig(folder, "admin-of-a-throw-away-server", "helm")
+    found = helm.Helm(kubeconfig, "academy")
+    yield found
+    found("uninstall", name)
 
 
 @pytest.fixture(scope="session")

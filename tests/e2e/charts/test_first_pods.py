@@ -10,7 +10,7 @@ import pytest
 import yaml
 from charts_support import Manifest, render, stage
 from cluster import binaries, helm
-from conftest import Kubectl
+from conftest import Kubectl, installing
 from support import wait_until
 
 WORKERS = ("academy-video-worker", "academy-ai-worker-cpu", "academy-ai-worker-gpu")
@@ -125,14 +125,8 @@ def test_an_empty_first_one_and_every_later_one_are_taken(cluster: Cluster, work
 @pytest.fixture
 def small(admin: Kubectl, tmp_path: Path) -> Iterator[helm.Helm]:
     """helm, with a chart of one Deployment at `chart` in the folder."""
-    chart = tmp_path / "chart"
-    (chart / "templates").mkdir(parents=True)
-    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: small\nversion: 0.1.0\n", encoding="utf-8")
-    (chart / "templates" / "deployment.yaml").write_text(SMALL, encoding="utf-8")
-    kubeconfig = admin.server.kubeconfig(tmp_path, "admin-of-a-throw-away-server", "helm")
-    found = helm.Helm(kubeconfig, "academy")
-    yield found
-    found("uninstall", "small")
+    with installing(admin, tmp_path, "small", SMALL) as found:
+        yield found
 
 
 SMALL = """
@@ -157,9 +151,9 @@ def test_a_count_that_leaves_the_template_falls_back_to_one(
     """Why the charts state none at install either: the first upgrade would take it back, whichever way helm applies."""
     chart = str(tmp_path / "chart")
     small("install", "small", chart, f"--server-side={server_side}", "--set-json", "replicas=3")
-    assert replicas(admin) == 3
+    assert admin.replicas("small") == 3
     small("upgrade", "small", chart, f"--server-side={server_side}", "--set-json", "replicas=null")
-    assert replicas(admin) == 1
+    assert admin.replicas("small") == 1
 
 
 def test_a_count_in_the_template_is_in_the_way_of_keda(admin: Kubectl, small: helm.Helm, tmp_path: Path) -> None:
@@ -168,7 +162,7 @@ def test_a_count_in_the_template_is_in_the_way_of_keda(admin: Kubectl, small: he
     small("install", "small", chart, "--server-side=false", "--set-json", "replicas=3")
     admin.run("scale", "deployment", "small", "--replicas=7")
     small("upgrade", "small", chart, "--server-side=false", "--set-json", "replicas=3")
-    assert replicas(admin) == 3
+    assert admin.replicas("small") == 3
     small("uninstall", "small")
     small("install", "small", chart, "--server-side=true", "--set-json", "replicas=3")
     admin.run("scale", "deployment", "small", "--replicas=7")
@@ -185,12 +179,6 @@ def test_a_count_that_was_never_there_is_never_touched(admin: Kubectl, small: he
     for wanted in (0, 7):
         admin.run("scale", "deployment", "small", f"--replicas={wanted}")
         small("upgrade", "small", chart, "--set", f"else={wanted}")
-        assert replicas(admin) == wanted
+        assert admin.replicas("small") == wanted
     small("rollback", "small", "1")
-    assert replicas(admin) == 7
-
-
-def replicas(admin: Kubectl) -> int:
-    """Of the small chart's Deployment."""
-    found: dict[str, Any] = json.loads(admin.run("get", "deployment", "small", "-o", "json"))
-    return int(found["spec"]["replicas"])
+    assert admin.replicas("small") == 7

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from charts_support import ROOT
 from cluster import clients, helm
-from conftest import Kubectl
+from conftest import Kubectl, installing
 
 HAND_OVER = (ROOT / "docs" / "services" / "charts.md").read_text(encoding="utf-8")
 CALL_SECONDS = 60
@@ -38,17 +38,8 @@ metadata: {name: asked-for}
 @pytest.fixture
 def api(admin: Kubectl, tmp_path: Path) -> Iterator[helm.Helm]:
     """helm, with a chart of the API's Deployment at `chart` in the folder."""
-    chart = tmp_path / "chart"
-    (chart / "templates").mkdir(parents=True)
-    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: academy\nversion: 0.1.0\n", encoding="utf-8")
-    (chart / "templates" / "api.yaml").write_text(API, encoding="utf-8")
-    found = helm.Helm(admin.server.kubeconfig(tmp_path, "admin-of-a-throw-away-server", "helm"), "academy")
-    yield found
-    found("uninstall", "academy")
-
-
-def replicas(admin: Kubectl) -> int:
-    return int(admin.run("get", "deployment", "academy-api", "-o", "jsonpath={.spec.replicas}"))
+    with installing(admin, tmp_path, "academy", API) as found:
+        yield found
 
 
 def hand_over(folder: Path) -> None:
@@ -71,20 +62,20 @@ def test_the_apis_count_outlives_its_leaving_the_manifest(
         api(step, "academy", chart, f"--server-side={before}", "--set-json", "replicas=3", "--set", f"tag={step}")
     hand_over(tmp_path)
     api("upgrade", "academy", chart, "--server-side=true", "--set", "tag=autoscaled")
-    assert replicas(admin) == 3
+    assert admin.replicas("academy-api") == 3
     # The autoscaler's from now on: a further upgrade, by either way, and a rollback to it leave what it wants.
     admin.run("scale", "deployment", "academy-api", "--replicas=7")
     for way in ("true", "false"):
         api("upgrade", "academy", chart, f"--server-side={way}", "--set", f"tag=later-{way}")
-        assert replicas(admin) == 7
+        assert admin.replicas("academy-api") == 7
     api("rollback", "academy", "3")
-    assert replicas(admin) == 7
+    assert admin.replicas("academy-api") == 7
     # And back to a fixed count.
     api(
         "upgrade", "academy", chart, "--server-side=true", "--force-conflicts",
         "--set-json", "replicas=7", "--set", "tag=fixed",
     )  # fmt: skip
-    assert replicas(admin) == 7
+    assert admin.replicas("academy-api") == 7
 
 
 def test_a_resource_that_is_annotated_to_be_kept_outlives_its_leaving_the_manifest(

@@ -88,15 +88,19 @@ class Database:
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def run(self, *arguments: str, code: int = 0, app: bool = False, **more: str) -> str:
-        process = self.start(*arguments, app=app, **more)
-        output, _ = process.communicate(timeout=SECONDS)
-        assert process.returncode == code, output
-        return output
+        return ended(self.start(*arguments, app=app, **more), code)
 
     def query(self, statement: str) -> object:
         """The only value of the only row."""
         ((value,),) = self.execute(statement)
         return value
+
+
+def ended(process: subprocess.Popen[str], code: int = 0) -> str:
+    """All that it wrote until it ended, with this exit code."""
+    output, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == code, output
+    return output
 
 
 def says(process: subprocess.Popen[str], text: str) -> None:
@@ -135,8 +139,7 @@ def test_a_waiting_pod_goes_on_once_the_release_has_run_as_another_role(database
     for name, content in {"academy": "첫 학원", "email": "d@example.com", "password": "long enough for all"}.items():
         (tmp_path / name).write_text(f"{content}\n")
     assert "BOOTSTRAPPED" in database.run("release", f"--bootstrap={tmp_path}")
-    output, _ = waiting.communicate(timeout=SECONDS)
-    assert waiting.returncode == 0, output
+    output = ended(waiting)
     assert "WAITING_FOR_MIGRATIONS" in output
     # Again: nothing changes, and nobody is made twice.
     (tmp_path / "password").write_text("another password entirely")
@@ -195,8 +198,7 @@ def test_a_pod_whose_migration_failed_exits_with_the_reason_and_a_retry_mends_it
 def test_two_releases_at_once_run_one_after_the_other(database: Database) -> None:
     runs = [database.start("release") for _ in range(2)]
     for run in runs:
-        output, _ = run.communicate(timeout=SECONDS)
-        assert run.returncode == 0, output
+        ended(run)
     applied = database.execute("SELECT app, name, count(*) FROM django_migrations GROUP BY 1, 2 HAVING count(*) > 1")
     assert applied == []
 
@@ -257,8 +259,7 @@ def test_an_index_waits_longer_for_a_transaction_than_a_table_is_kept(
         builds(database)
         time.sleep(2 * LOCK_SECONDS)
         assert database.query(BUILDS) == 1
-    output, _ = process.communicate(timeout=SECONDS)
-    assert process.returncode == 0, output
+    output = ended(process)
     assert "MIGRATION_WAITS" not in output
     assert database.query(VALID) is True
 
@@ -306,9 +307,7 @@ def test_a_second_run_does_not_stand_in_the_way_of_the_firsts_index(
         second = database.start("release", **next_release)
         says(second, "another release is running")
     for run in (first, second):
-        output, _ = run.communicate(timeout=SECONDS)
-        assert run.returncode == 0, output
-        assert "deadlock" not in output
+        assert "deadlock" not in ended(run)
     assert database.query(VALID) is True
 
 
@@ -318,8 +317,7 @@ def test_a_run_that_is_stopped_says_so_at_once(database: Database, next_release:
         stopped = database.start("release", **next_release)
         builds(database)
         stopped.terminate()
-        output, _ = stopped.communicate(timeout=SECONDS)
-        assert stopped.returncode == 1, output
+        ended(stopped, 1)
         reason = database.run("await_migrations", code=1, app=True, **next_release)
     assert "the migration failed: stopped by SIGTERM" in reason
     database.run("release", **next_release)
@@ -444,8 +442,7 @@ def test_a_table_in_use_is_waited_for_in_short_turns(database: Database) -> None
     says(process, "lock timeout")
     holder.rollback()
     holder.close()
-    output, _ = process.communicate(timeout=SECONDS)
-    assert process.returncode == 1
+    output = ended(process, 1)
     assert "unsafe migrations: ledger.0003_functions" in output
 
 
@@ -525,8 +522,7 @@ def test_a_backup_that_is_stopped_says_so_and_leaves_nothing(
     wait_until(lambda: database.query(dumps) == 1, SECONDS, "the backup begins")
     time.sleep(1)
     process.terminate()
-    output, _ = process.communicate(timeout=SECONDS)
-    assert process.returncode == 1, output
+    ended(process, 1)
     told = database.run("await_migrations", code=1, app=True, **pending)
     assert "the backup failed: stopped by SIGTERM" in told
     assert s3.client.list_objects_v2(Bucket=pending["R2_BACKUP_BUCKET"])["KeyCount"] == 0
