@@ -203,7 +203,8 @@ def test_an_ffmpeg_that_leaks_is_held_to_its_memory_and_the_worker_lives(
 ) -> None:
     leaking = tmp_path / "ffmpeg"
     leaking.write_text(
-        f"#!{sys.executable}\nimport mmap\nkept = []\nwhile True:\n    kept.append(mmap.mmap(-1, 256 << 20))\n"
+        f"#!{sys.executable}\nimport mmap\nkept = []\nwhile True:\n"
+        "    kept.append(mmap.mmap(-1, 256 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE))\n"
     )
     leaking.chmod(0o755)
     store = media.WatchedStore()

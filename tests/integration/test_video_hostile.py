@@ -256,6 +256,8 @@ def hostile(kind: str, real: list[bytes], trap: Trap, folder: Path) -> bytes:
         "svg": f'<svg xmlns="http://www.w3.org/2000/svg"><image href="{trap.url}/a.png"/></svg>'.encode(),
         "gif": b"GIF89a" + bytes(1000),
         "reference": real[1].replace(b"url \x00\x00\x00\x01", b"url \x00\x00\x00\x00"),
+        # The first fragment's header, read as a table of times, has 1.9 thousand million lines.
+        "claim": real[2].replace(b"moof", b"stts", 1),
         "no-index": real[0][: len(real[0]) // 3],
         "half": real[1][: len(real[1]) // 2],
     }[kind]
@@ -286,6 +288,7 @@ EXPECTED = {
     "svg": "source-unreadable",
     "gif": "source-unreadable",
     "no-index": "source-unreadable",
+    "claim": "source-unreadable",
     "huge": "source-too-large",
     "narrow": "source-odd-shape",
     "long": "ready",

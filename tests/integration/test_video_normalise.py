@@ -403,7 +403,7 @@ child.kill()
 child.wait()
 kept = []
 while True:
-    kept.append(mmap.mmap(-1, 256 << 20))
+    kept.append(mmap.mmap(-1, 256 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE))
 """
 
 
@@ -512,26 +512,31 @@ def test_a_look_that_is_killed_decides_nothing(
     assert killed >= 4
 
 
+NO_MEMORY = "'x: Cannot allocate memory' >&2"
+
+
 @pytest.mark.parametrize(
-    ("script", "error"),
+    ("script", "error", "said"),
     [
-        ("exit 1", None),
-        ("kill -9 $$", Retryable),
-        ("kill -11 $$", Retryable),
-        ("echo 'x: Cannot allocate memory' >&2; exit 1", Retryable),
-        ("echo 'x: Cannot allocate memory' >&2", None),  # a damaged packet claims terabytes: what came is what there is
-        ("exec sleep 30", Retryable),
-        ("yes", Permanent),
+        ("exit 1", None, ""),
+        ("kill -9 $$", Retryable, "signal 9"),
+        ("kill -11 $$", Retryable, "signal 11"),
+        (f"{sys.executable} -c 'x = b\"x\" * (2200 << 20)' && echo {NO_MEMORY}; exit 1", Retryable, "memory's limit"),
+        (f"echo {NO_MEMORY}; exit 1", None, ""),  # a header claims gigabytes
+        (f"echo {NO_MEMORY}", None, ""),  # a damaged packet claims terabytes: what came is what there is
+        ("exec sleep 300", Retryable, "too long"),
+        ("yes", Permanent, "printed more"),
     ],
 )
 def test_how_a_child_ended_says_who_is_to_blame(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, error: type[AcademyError] | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, error: type[AcademyError] | None, said: str
 ) -> None:
     monkeypatch.setattr(process, "_OUTPUT_BYTES", 10_000)
     context = media.context(PLAN, PlanInput(source_key="k", source_bytes=1, source_etag="e"))
     command = ["/bin/sh", "-c", script]
-    with nullcontext() if error is None else pytest.raises(error) as raised:
-        process.run(context, command, folder=str(tmp_path), wall_seconds=1)
+    wall = 1 if "sleep" in script else 60
+    with nullcontext() if error is None else pytest.raises(error, match=said) as raised:
+        process.run(context, command, folder=str(tmp_path), wall_seconds=wall)
     if raised is not None:
         assert raised.value.reason == (plan.UNREADABLE if error is Permanent else process.BROKE_OFF)
 

@@ -24,11 +24,15 @@ REAP_SECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a child ended. `returncode` is negative for a signal; `errors` is the end of its standard error."""
+    """How a child ended. `returncode` is negative for a signal; `errors` is the end of its standard error.
+
+    `peak_bytes` is the most memory that was really in use, by it or by the largest child it had waited for (getrusage).
+    """
 
     returncode: int
     errors: str
     timed_out: bool
+    peak_bytes: int
 
 
 class Child:
@@ -38,6 +42,7 @@ class Child:
         """`process` leads a process group of its own and has its standard error piped."""
         self.process = process
         self.timed_out = False
+        self._peak_bytes = 0
         self._lines: deque[str] = deque(maxlen=_STDERR_LINES)
         self._lock = threading.Lock()
         self._reader = threading.Thread(target=self._read_errors, name="child-stderr", daemon=True)
@@ -89,11 +94,16 @@ class Child:
         if self.process.returncode is None:
             os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
         with self._lock:
-            returncode = self.process.wait()
+            if self.process.returncode is None:
+                # Popen.wait would throw away how much memory it used.
+                _, status, usage = os.wait4(self.process.pid, 0)
+                self.process.returncode = os.waitstatus_to_exitcode(status)
+                self._peak_bytes = usage.ru_maxrss * 1024
         if self._clock is not None:
             self._clock.cancel()
         self._reader.join(REAP_SECONDS)
-        return Finished(returncode, _ADDRESS.sub("<source>", "\n".join(self._lines)), self.timed_out)
+        errors = _ADDRESS.sub("<source>", "\n".join(self._lines))
+        return Finished(self.process.returncode, errors, self.timed_out, self._peak_bytes)
 
     def _time_out(self) -> None:
         self.timed_out = True

@@ -24,7 +24,10 @@ _PROCESSES = 4096
 _OUTPUT_BYTES = 64 * 1024 * 1024
 """Twelve hours of packets, listed, are half of this."""
 _NO_MEMORY = "Cannot allocate memory"
-"""What ffmpeg prints at its limit; of a packet that claims more than there is it says the same, and ends with 0."""
+"""What ffmpeg prints at its limit, and of a header or packet that claims more than that at once."""
+_CLAIM_BYTES = _MEMORY_BYTES // 2
+"""A child that never held as much was not at its limit: its code, threads and buffers reserve 0.6 GiB that they do not
+use (1080p, three rungs), so what was asked for at last was more than 1 GiB at once, which no real source needs."""
 
 BROKE_OFF = Reason(
     "video-broke-off",
@@ -92,7 +95,7 @@ def check(finished: Finished) -> None:
         how = "took too long"
     elif finished.returncode < 0:
         how = f"was ended by signal {-finished.returncode}"
-    elif finished.returncode > 0 and _NO_MEMORY in finished.errors:
+    elif finished.returncode > 0 and _NO_MEMORY in finished.errors and finished.peak_bytes >= _CLAIM_BYTES:
         how = "came to its memory's limit"
     else:
         return
