@@ -141,7 +141,7 @@ class _Child:
         if self._life.reader is None:
             raise Died("the child asks for a reader that there is none of")
         try:
-            lines = self._life.reader.read(picture, lambda: self.child.process.poll() is None)
+            lines = self._life.reader.read(picture, lambda: not self.child.ends_within(0))
         except AcademyError as error:
             return Reply(failed=refusal(error))
         return Reply(lines=tuple(map(tuple, lines)))
