@@ -146,6 +146,17 @@ def _sound(seconds: Fraction, beeps: Sequence[Fraction], *, murmur: bool) -> byt
     return samples.tobytes()
 
 
+def changing(lecture: Path, path: Path, before: str, after: str, *coding: str) -> Path:
+    """The lecture as a broadcast whose sound changes its channels at 5 s, as between a film and what comes next."""
+    sound = b""
+    # 239,616 samples are whole packets of every codec.
+    for layout, part in ((before, "atrim=end_sample=239616"), (after, "atrim=start_sample=239616")):
+        words = ("-vn", "-af", f"{part},aformat=channel_layouts={layout}", *coding, "pipe:1")
+        sound += ffmpeg("-i", lecture, *words, level="error")
+    ffmpeg("-i", lecture, "-i", "pipe:0", "-map", "0:v", "-map", "1:a", "-c", "copy", path, stdin=sound, level="error")
+    return path
+
+
 class WatchedStore(FakeStore):
     """A FakeStore that notes what is read of the sources, and can hold it back."""
 

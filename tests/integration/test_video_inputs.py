@@ -147,19 +147,7 @@ def check_bars(made: media.Published, first: int) -> None:
 
 
 def changing(name: str, before: str, after: str, *coding: str) -> Make:
-    """A broadcast whose sound changes its channels in the middle, as between a film and what comes next."""
-
-    def make(sources: Sources) -> Path:
-        sound = b""
-        # 239,616 samples are whole packets of every codec.
-        for layout, part in ((before, "atrim=end_sample=239616"), (after, "atrim=start_sample=239616")):
-            words = ("-vn", "-af", f"{part},aformat=channel_layouts={layout}", *coding)
-            sound += sources.make(f"{layout}-{name}", *words).read_bytes()
-        heard = sources.folder / f"sound-{name}"
-        heard.write_bytes(sound)
-        return sources.make(f"{name}.ts", "-i", heard, "-map", "0:v", "-map", "1:a", *COPY)
-
-    return make
+    return lambda sources: media.changing(sources.numbered.path, sources.folder / name, before, after, *coding)
 
 
 def jumping(name: str, first: int, second: int) -> Make:
@@ -182,6 +170,15 @@ def halves(sources: Sources, name: str, *words: tuple[str, ...]) -> list[Path]:
         sources.make(f"half-{number}-{name}", *COPY, *cut, *more, source=keys)
         for number, (cut, more) in enumerate(zip(cuts, words, strict=True))
     ]
+
+
+def rates(sources: Sources) -> Path:
+    """A broadcast whose sound has another rate from 4 s on, its times going on."""
+    first, second = (("-c:a", "aac", "-ar", rate) for rate in ("44100", "48000"))
+    parts = halves(sources, "rates.ts", first, (*second, "-output_ts_offset", str(4 + 1024 / 44_100)))
+    path = sources.folder / "rates.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
 
 
 def gapped(name: str) -> Make:
@@ -389,8 +386,13 @@ ROWS: dict[str, Row] = {
     "resized-vp9": Row(varied("z9.mkv", SIZES, "-c:v", "libvpx-vp9", *FAST_VPX), check=has_bars),
     "resized-h264": Row(varied("z.mp4", SIZES, *X264[:4], *REPEATED), check=has_no_bars),
     "formats": Row(varied("f4.mkv", FORMATS, *X264[:4], *REPEATED)),
-    "channels": Row(changing("c.ac3", "5.1", "stereo"), way="copy"),
-    "channels-mp2": Row(changing("c.mp2", "mono", "stereo", "-f", "mp2"), way="copy"),
+    "channels": Row(changing("c.ts", "5.1", "stereo", "-f", "ac3"), way="copy"),
+    "channels-mp2": Row(changing("m.ts", "mono", "stereo", "-f", "mp2"), way="copy"),
+    "channels-aac": Row(changing("a6.ts", "5.1", "stereo", "-f", "adts"), way="copy"),
+    "channels-aac-up": Row(changing("a2.ts", "stereo", "5.1", "-f", "adts"), way="copy"),
+    "channels-aac-mono": Row(changing("a1.ts", "mono", "stereo", "-f", "adts"), way="copy"),
+    "channels-aac-down": Row(changing("a8.ts", "7.1", "mono", "-f", "adts"), way="copy"),
+    "rate-aac": Row(rates, way="copy"),
     "uhd": Row(
         coded("uhd.mp4", "-vf", "scale=2880:2160:flags=neighbor", *X264, "-t", "2", "-an"), seconds=2, sound=False
     ),

@@ -124,6 +124,27 @@ def test_a_copy_in_many_stretches_is_the_copy_in_one(
     assert len(numbers) == pytest.approx(SECONDS * 30, abs=3)
 
 
+@pytest.mark.usefixtures("hurried")
+def test_sound_that_changes_goes_through_many_stretches_and_an_encode(
+    worker: media.Worker, numbered: media.Numbered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AAC in MPEG-TS, from 5.1 to stereo: no header can say what each of its packets does."""
+    monkeypatch.setattr(ladder, "MAX_KEY_GAP_SECONDS", 0.9)
+    monkeypatch.setattr(ladder, "INTERMEDIATE_KEY_SECONDS", 0.5)
+    path = media.changing(numbered.path, tmp_path / "a.ts", "5.1", "stereo", "-f", "adts")
+    source = media.upload_source(worker.store, path)
+    ways: list[str] = []
+    made = media.publish(worker, source, ways)
+    assert len(ways) > 5, "it was not cut"
+    assert ways[-1] == "encode"
+    # The codec's delay at the start of each of its two parts: 1,024 samples.
+    beeps = (flash * media.RATE // 30 + 1024 * part for flash, part in zip(numbered.flashes, (1, 2, 2), strict=True))
+    samples = media.read_sound(made.joined("audio"))[1024:]
+    loud = [at for at, sample in enumerate(samples) if abs(sample) > 4000]
+    onsets = [at for number, at in enumerate(loud) if number == 0 or at - loud[number - 1] > media.RATE / 10]
+    assert onsets == pytest.approx(list(beeps), abs=media.RATE / 100)
+
+
 def numbers_in_step(made: media.Published, early: int = 0) -> list[int]:
     """The number of every frame that is published; each flash has its beep, `early` samples before it."""
     numbers, flashing = media.read_frames(made.joined("160p"), 214, 160)

@@ -67,6 +67,19 @@ def test_what_is_written_is_read_back(blocks: list[ebml.Block]) -> None:
     ]
 
 
+def test_packed_sound_is_named_and_all_else_stays() -> None:
+    rate = ebml.element(ebml.SAMPLING_FREQUENCY, struct.pack(">d", 48_000))
+    number = ebml.element(ebml.TRACK_NUMBER, b"\x02") + ebml.element(ebml.TRACK_TYPE, b"\x02")
+    depth, six = ebml.element(b"\x62\x64", b"\x08"), ebml.element(ebml.CHANNELS, b"\x06")
+    claimed = ebml.element(ebml.CODEC_ID, b"A_PCM/INT/LIT") + ebml.element(ebml.AUDIO, six + rate + depth)
+    picture = ebml.element(ebml.TRACK_ENTRY, ebml.element(ebml.TRACK_TYPE, b"\x01") + b"\x86\x81V")
+    made = ebml.Tracks(ebml.element(ebml.TRACKS, picture + ebml.element(ebml.TRACK_ENTRY, number + claimed)))
+    stereo = ebml.element(ebml.AUDIO, rate + ebml.element(ebml.CHANNELS, bytes(7) + b"\x02"))
+    named = number + ebml.element(ebml.CODEC_ID, b"A_AAC/MPEG4/LC") + stereo
+    wanted = ebml.element(ebml.TRACKS, picture + ebml.element(ebml.TRACK_ENTRY, named))
+    assert made.with_packed_sound().data == wanted
+
+
 @given(packets(), st.integers(0, 400))
 def test_a_file_that_is_cut_gives_what_is_whole(blocks: list[ebml.Block], lost: int) -> None:
     data, index = written(blocks)

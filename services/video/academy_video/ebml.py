@@ -16,9 +16,13 @@ EBML, SEGMENT, SEEK_HEAD, INFO, TRACKS, CLUSTER, CUES = (
 )
 SEEK, SEEK_ID, SEEK_POSITION = bytes.fromhex("4DBB"), bytes.fromhex("53AB"), bytes.fromhex("53AC")
 TIMESTAMP_SCALE, DURATION = bytes.fromhex("2AD7B1"), bytes.fromhex("4489")
-TRACK_ENTRY, TRACK_NUMBER, TRACK_TYPE = b"\xae", b"\xd7", b"\x83"
+TRACK_ENTRY, TRACK_NUMBER, TRACK_UID, TRACK_TYPE = b"\xae", b"\xd7", bytes.fromhex("73C5"), b"\x83"
+CODEC_ID, AUDIO, SAMPLING_FREQUENCY, CHANNELS = b"\x86", b"\xe1", b"\xb5", b"\x9f"
 TIMESTAMP, SIMPLE_BLOCK, BLOCK_GROUP, BLOCK, REFERENCE = b"\xe7", b"\xa3", b"\xa0", b"\xa1", b"\xfb"
 CUE_POINT, CUE_TIME, CUE_POSITIONS, CUE_TRACK, CUE_CLUSTER = b"\xbb", b"\xb3", b"\xb7", b"\xf7", b"\xf1"
+_SOUND = 2
+_PACKED_AAC = b"A_AAC/MPEG4/LC"
+"""AAC without a CodecPrivate: what each packet says of itself counts, and this only until the first one."""
 _WRITER = b"academy"
 _KEY = 0x80
 
@@ -120,6 +124,30 @@ class Tracks:
             if kind == 1:
                 return track
         raise BadElement("no track with a picture")
+
+    def with_packed_sound(self) -> "Tracks":
+        """The same, its sound AAC whose packets describe themselves (ADTS), whatever it was called until now."""
+        top = header(self.data, 0)
+        parts = [
+            self._packed(entry) if entry.kind == TRACK_ENTRY else self._copied(entry)
+            for entry in children(self.data, top.start, len(self.data))
+        ]
+        return Tracks(element(TRACKS, b"".join(parts)))
+
+    def _packed(self, entry: Element) -> bytes:
+        fields = {each.kind: each for each in self._children(entry)}
+        if TRACK_TYPE not in fields or number(self.data, fields[TRACK_TYPE]) != _SOUND or AUDIO not in fields:
+            return self._copied(entry)
+        kept = [self._copied(fields[kind]) for kind in (TRACK_NUMBER, TRACK_UID, TRACK_TYPE) if kind in fields]
+        rate = [self._copied(each) for each in self._children(fields[AUDIO]) if each.kind == SAMPLING_FREQUENCY]
+        audio = element(AUDIO, b"".join(rate) + _uint(CHANNELS, 2))
+        return element(TRACK_ENTRY, b"".join(kept) + element(CODEC_ID, _PACKED_AAC) + audio)
+
+    def _children(self, parent: Element) -> Iterator[Element]:
+        return children(self.data, parent.start, len(self.data) if parent.end is None else parent.end)
+
+    def _copied(self, each: Element) -> bytes:
+        return element(each.kind, self.data[each.start : each.end])
 
 
 def read(source: Callable[[int], bytes]) -> Iterator[Tracks | Block]:

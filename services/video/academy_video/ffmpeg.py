@@ -513,18 +513,20 @@ def copy_command(binary: str, task: NormaliseInput, url: str, pipe: int) -> list
     return [*_streamed(binary, url), *_mapped(task), "-c", "copy", *_MATROSKA, *_measured(task, pipe)]
 
 
-def unpacking_commands(binary: str, task: NormaliseInput, url: str, pipe: int) -> list[list[str]]:
+def packed_commands(binary: str, task: NormaliseInput, url: str, pipe: int) -> list[list[str]]:
     """The same as a pipeline of two, for AAC that carries its description in every packet (ADTS).
 
-    Matroska wants it in the header, which is written before the first packet; fragmented MP4 waits for it.
+    A broadcast changes it in mid-stream, so the packets are kept as they are. All that writes AAC takes the description
+    off, or wants it in a header too: between the two a length stands before each packet, and Matroska is told of PCM
+    (see ebml.Tracks.with_packed_sound).
     """
     flags = "+frag_keyframe+empty_moov+delay_moov+default_base_moof"
-    fragments = ("-bsf:a", "aac_adtstoasc", "-f", "mp4", "-movflags", flags, "pipe:1")
+    fragments = ("-bsf:a", "text2movsub", "-f", "mp4", "-movflags", flags, "pipe:1")
     quiet = (binary, "-hide_banner", "-nostdin", "-v", "error")
-    taken = ("-protocol_whitelist", "pipe", "-format_whitelist", "mov", "-f", "mp4", "-i", "pipe:0")
+    taken = ("-protocol_whitelist", "pipe", "-format_whitelist", "mov", "-f", "mp4", "-c:a", "pcm_u8", "-i", "pipe:0")
     return [
         [*_streamed(binary, url), *_mapped(task), "-c", "copy", *fragments, *_measured(task, pipe)],
-        [*quiet, *taken, "-map", "0", "-fflags", "+bitexact", "-c", "copy", *_MATROSKA],
+        [*quiet, *taken, "-map", "0", "-fflags", "+bitexact", "-c", "copy", "-bsf:a", "mov2textsub", *_MATROSKA],
     ]
 
 
@@ -560,6 +562,8 @@ def encode_command(binary: str, task: NormaliseInput, url: str, after: tuple[int
         "flags:v": "+bitexact",
         "format": "matroska",
         **_STREAM,
+        # Packets of AAC keep the description that each of them carries.
+        "fflags": "+bitexact-autobsf",
     }
     streams = [picture] if task.audio_stream_index is None else [picture, source[str(task.audio_stream_index)]]
     if heard is not None and task.audio_stream_index is not None:

@@ -181,6 +181,8 @@ def _stretch(
         blocks = ebml.read(stream.read)
         tracks = next(blocks, None)
         if isinstance(tracks, ebml.Tracks):
+            if context.input.packed_sound:
+                tracks = tracks.with_packed_sound()
             follower = _Follower(tools, context, before, tracks, began=began, whole=skipped == 0)
             if follower.follow(blocks, lambda: skipped + served.sent):
                 for child in children:
@@ -376,7 +378,7 @@ def _commands(tools: Tools, task: NormaliseInput, url: str, before: Index | None
         after = None if before is None else (before.last_picture, before.last_sound)
         return [ffmpeg.encode_command(tools.ffmpeg, task, url, after, pipe)]
     if task.packed_sound:
-        return ffmpeg.unpacking_commands(tools.ffmpeg, task, url, pipe)
+        return ffmpeg.packed_commands(tools.ffmpeg, task, url, pipe)
     return [ffmpeg.copy_command(tools.ffmpeg, task, url, pipe)]
 
 
