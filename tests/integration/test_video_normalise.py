@@ -226,9 +226,63 @@ def test_an_encode_in_many_stretches_loses_no_frame(
     outcomes = list(stretches(worker, worker.run(PLAN, media.upload_source(worker.store, lecture.path))))
     assert 4 < len(outcomes) < 9
     made = finished(worker, outcomes[-1])
-    # AVI's one time of a picture is that of its decoding, two pictures before it is shown.
-    early = 2 * media.RATE // 30 - 1024 if name == "b.avi" else 0
+    # AVI does not say that the codec's delay of 1,024 samples comes before its sound.
+    early = -1024 if name == "b.avi" else 0
     assert numbers_in_step(made, early) == list(range(360))
+
+
+X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-b_strategy", "0", "-g", "60")
+MPEG4 = ("-vf", "scale=640:480:flags=neighbor", "-c:v", "mpeg4", "-q:v", "2", "-g", "60")
+REORDERED: dict[str, tuple[str, ...]] = {
+    "h264-1": (*X264, "-bf", "1"),
+    "h264-2": (*X264, "-bf", "2", "-x264-params", "b-pyramid=none"),
+    "h264-3": (*X264, "-bf", "3", "-x264-params", "b-pyramid=none"),
+    "h264-pyramid": (*X264, "-bf", "3", "-x264-params", "b-pyramid=normal:ref=3"),
+    "h264-open": (*X264, "-bf", "2", "-x264-params", "b-pyramid=none:open-gop=1"),
+    "h264-copied": ("-c:v", "copy"),
+    "mpeg4-1": (*MPEG4, "-bf", "1"),
+    "mpeg4-2": (*MPEG4, "-bf", "2"),
+    "mpeg4-packed": (*MPEG4, "-bf", "1"),
+}
+"""How AVI's pictures come to lie in another order than that in which they are shown."""
+_VOP, _B = b"\0\0\1\xb6", 2
+
+
+def packed(path: Path) -> None:
+    """The AVI as DivX and XviD write it: a B-frame with the picture before it, and in its own place next to nothing."""
+    data = path.read_bytes().replace(b"Lavc59.37.100", b"DivX503b1393p")
+    start = data.index(b"movi") + 4
+    end = start - 4 + int.from_bytes(data[start - 8 : start - 4], "little")
+    chunks: list[tuple[bytes, bytes]] = []
+    at = start
+    while at < end:
+        name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        body = data[at + 8 : at + 8 + size]
+        if name == b"00dc" and body[body.index(_VOP) + 4] >> 6 == _B:
+            before = max(number for number, (other, _) in enumerate(chunks) if other == name)
+            chunks[before] = (name, chunks[before][1] + body)
+            body = _VOP + b"\x51\x80"
+        chunks.append((name, body))
+        at += 8 + size + size % 2
+    moved = b"".join(name + len(body).to_bytes(4, "little") + body + bytes(len(body) % 2) for name, body in chunks)
+    path.write_bytes(data[: start - 8] + (4 + len(moved)).to_bytes(4, "little") + b"movi" + moved)
+
+
+@pytest.mark.parametrize("name", REORDERED)
+@pytest.mark.usefixtures("hurried")
+def test_the_picture_of_avi_with_b_frames_keeps_in_step(
+    worker: media.Worker, numbered: media.Numbered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """AVI has one time of a picture, that of its decoding; a picture that waits for others is shown later."""
+    monkeypatch.setattr(ladder, "INTERMEDIATE_KEY_SECONDS", 1)
+    path = recorded(numbered, tmp_path / "a.avi", *REORDERED[name], "-c:a", "pcm_s16le")
+    if name == "mpeg4-packed":
+        packed(path)
+    ways: list[str] = []
+    made = media.publish(worker, media.upload_source(worker.store, path), ways)
+    assert set(ways) == {"encode"}
+    assert len(ways) > 3, "it was not cut"
+    assert numbers_in_step(made) == list(range(SECONDS * 30))
 
 
 @pytest.mark.usefixtures("hurried")

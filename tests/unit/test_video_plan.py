@@ -212,7 +212,7 @@ def test_of_several_sounds_the_academys_language_comes_first_then_the_default_fl
         ({}, None, "copy"),
         ({"claimed_end": None}, [0, 10, 20], "copy"),
         ({"container": "avi"}, None, "copy"),
-        ({"container": "avi", "videos": (dataclasses.replace(VIDEO, b_frames=True),)}, None, "encode"),
+        ({"container": "avi", "videos": (dataclasses.replace(VIDEO, reordered=1),)}, None, "encode"),
     ],
 )
 def test_a_source_is_direct_when_its_index_leads_close_to_every_chunk(

@@ -173,6 +173,8 @@ class NormaliseInput(Payload):
     picture: Picture = Picture()
     start_seconds: str = "0"
     """Where the source's time begins."""
+    held_seconds: str = "0"
+    """How much later than it is shown a picture comes out of the decoder."""
     max_rate: int = 0
     """Cap of an encoded picture, bit/s."""
     index: Name | None = None

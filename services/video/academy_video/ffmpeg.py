@@ -541,6 +541,8 @@ def encode_command(binary: str, task: NormaliseInput, url: str, after: tuple[int
     picture = source[str(task.video_stream_index)]
     if task.picture.interlaced:
         picture = _deinterlaced(picture)
+    if (held := Fraction(task.held_seconds)) > 0:
+        picture = picture.filter("setpts", f"PTS-round({held}/TB)")
     if saved is not None:
         picture = picture.filter("select", f"gt(t,{seconds(saved + _HALF_MS)})")
     picture = picture.filter("format", "yuv420p10le" if task.picture.hdr else "yuv420p")

@@ -234,7 +234,7 @@ def way(source: Source, video: VideoStream, keys: Sequence[Fraction] | None) -> 
     """How chunks come to read the source: as it is, or after it is copied or encoded (`keys`: see `keyframes`)."""
     if source.claimed_end is None or keys is None:
         # AVI keeps no presentation times: with B-frames only a decoder can tell them.
-        return "encode" if source.container == "avi" and video.b_frames else "copy"
+        return "encode" if source.container == "avi" and video.reordered else "copy"
     end = source.claimed_end - (video.start or 0)
     sparse = keyframes.longest_gap(keys, end) > ladder.MAX_KEY_GAP_SECONDS
     return "encode" if sparse else "direct"
@@ -413,8 +413,15 @@ def normalise(task: PlanInput, source: Source, way_: Way) -> NormaliseInput:
         rotation=0 if way_ == "encode" else video.rotation,
         picture=picture(video),
         start_seconds=str(first),
+        held_seconds=str(_held(source, video)),
         max_rate=max(_LEAST_RATE, rate),
     )
+
+
+def _held(source: Source, video: VideoStream) -> Fraction:
+    """AVI has the time of a picture's decoding alone: out of the decoder it comes so much later than it is shown."""
+    rate = video.nominal_rate or video.average_rate
+    return Fraction(video.reordered) / rate if source.container == "avi" and rate else Fraction(0)
 
 
 def plan(  # noqa: PLR0913 - each is one finding about the source

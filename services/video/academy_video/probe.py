@@ -43,7 +43,8 @@ class VideoStream:
     """How light is coded, as ffprobe names it; HDR has transfers of its own."""
     matrix: str = ""
     """How colour is coded, as ffprobe names it."""
-    b_frames: bool = False
+    reordered: int = 0
+    """Pictures that the decoder holds back, since others that come later are shown before them (B-frames)."""
     bit_rate: int | None = None
     id: str = "0x0"
     """The container's own number of the stream, hexadecimal."""
@@ -145,7 +146,7 @@ def _video(stream: Mapping[str, Any]) -> VideoStream:
         interlaced=stream.get("field_order", "progressive") not in {"progressive", "unknown"},
         transfer=str(stream.get("color_transfer", "")),
         matrix=str(stream.get("color_space", "")),
-        b_frames=int(stream.get("has_b_frames", 0)) > 0,
+        reordered=int(stream.get("has_b_frames", 0)),
         bit_rate=int(rate) if (rate := str(stream.get("bit_rate", ""))).isdecimal() else None,
         id=str(stream.get("id", "0x0")),
     )
