@@ -16,6 +16,8 @@ from pathlib import Path
 import media
 import pytest
 
+from academy_core.errors import Permanent, Reason
+from academy_core.video import PLAN
 from academy_video import ladder, plan
 
 STEPS = (ladder.Step(160, 20, 400_000, 800_000), ladder.Step(120, 20, 200_000, 400_000))
@@ -308,6 +310,29 @@ def tracks(sources: Sources) -> Path:
     )
 
 
+def programs(sources: Sources) -> Path:
+    """A multiplex: another program's picture, and its sound in the lecture's language, beside the lecture."""
+    return sources.make(
+        "programs.ts",
+        *("-f", "lavfi", "-i", "sine=f=1200:d=8", "-f", "lavfi", "-i", "testsrc2=s=320x240:r=30:d=8"),
+        *("-map", "0:v", "-map", "0:a", "-map", "2:v", "-map", "1:a"),
+        *("-c:v:0", "copy", "-c:a", "aac", "-c:v:1", "libx264", "-preset", "ultrafast", "-g", "30"),
+        *("-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=kor"),
+        *("-program", "program_num=1:st=0:st=1", "-program", "program_num=2:st=2:st=3"),
+    )
+
+
+def spatial(name: str, *sounds: str) -> Make:
+    """MP4 whose first sound is one that ffmpeg does not know, as phones record beside AAC."""
+
+    def make(sources: Sources) -> Path:
+        path = sources.make(name, "-map", "0:v", *sounds, *COPY)
+        path.write_bytes(path.read_bytes().replace(b"mp4a", b"apac", 1).replace(b"esds", b"xsds", 1))
+        return path
+
+    return make
+
+
 def crossings(samples: "array.array[int]") -> float:
     """Zero crossings a second, halved: the frequency of a pure tone."""
     middle = samples[2 * media.RATE : 4 * media.RATE]
@@ -373,6 +398,8 @@ ROWS: dict[str, Row] = {
     "mono": Row(coded("mono.mp4", "-c:v", "copy", "-ac", "1")),
     "surround": Row(coded("5.1.mp4", "-c:v", "copy", "-af", "pan=5.1|FC=c0|FL=0.1*c0|FR=0.1*c0", "-c:a", "aac")),
     "tracks": Row(tracks, sound=False, check=is_korean),
+    "programs": Row(programs, way="copy"),
+    "sound-unknown": Row(spatial("two.mp4", "-map", "0:a", "-map", "0:a")),
     "sound-shorter": Row(coded("short.mp4", "-c:v", "copy", "-af", "atrim=end=5"), sound=False, check=ends_silent),
     "sound-longer": Row(
         coded("longer.mp4", "-c:v", "copy", "-af", "apad,atrim=end=10"), seconds=10, numbers="no", check=stands_still
@@ -399,6 +426,12 @@ ROWS: dict[str, Row] = {
     "tiny": Row(coded("tiny.mp4", "-vf", "scale=134:100", *X264), size=(134, 100)),
     "sparse-keys": Row(sparse, way="encode", seconds=180, check=at_rate(Fraction(10))),
 }
+
+
+REFUSED: dict[str, tuple[Make, Reason]] = {
+    "sound-undecodable": (spatial("one.mp4", "-map", "0:a"), plan.SOUND_CODEC),
+}
+"""What is refused in the plan, and what is told."""
 
 
 @pytest.fixture(scope="module")
@@ -441,6 +474,14 @@ def test_inputs(sources: Sources, worker: media.Worker, name: str) -> None:
     row.check(made)
 
 
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_inputs(sources: Sources, worker: media.Worker, name: str) -> None:
+    make, reason = REFUSED[name]
+    with pytest.raises(Permanent) as refused:
+        worker.run(PLAN, media.upload_source(worker.store, make(sources)))
+    assert refused.value.reason is reason
+
+
 def check_numbers(row: Row, numbers: list[int]) -> None:
     """Every frame in its order; of another rate some twice or left out, but none out of order."""
     if row.numbers == "all":
@@ -467,11 +508,14 @@ def check_sound(made: media.Published, numbers: list[int], flashing: list[int]) 
 
 
 def test_the_documents_table_and_the_cases_are_the_same() -> None:
-    """Every row has its case, which is read in the way that the row says."""
+    """Every row has its case, which is read in the way that the row says, or refused with the code that it says."""
     table = DOCS.read_text().partition("## What inputs give")[2].partition("\n#")[0]
     rows = re.findall(r"^\| .* \| (\w+) \| .* \| `([\w-]+)` \|$", table, re.MULTILINE)
     assert len(rows) == table.count("\n|") - 2, "a row is of another form"
     elsewhere = {"test_six_hours_are_planned_as_any_other_lecture": "direct"}
-    assert {name: way for way, name in rows} == {name: row.way for name, row in ROWS.items()} | elsewhere
+    refused = dict.fromkeys(REFUSED, "refused")
+    assert {name: way for way, name in rows} == {name: row.way for name, row in ROWS.items()} | refused | elsewhere
+    told = re.findall(r"^\| .* \| refused \| `([\w-]+)`.* \| `([\w-]+)` \|$", table, re.MULTILINE)
+    assert {name: code for code, name in told} == {name: reason.code for name, (_, reason) in REFUSED.items()}
     others = Path(__file__).with_name("test_video_normalise.py").read_text()
     assert all(f"def {name}(" in others for name in elsewhere)

@@ -204,6 +204,36 @@ def test_of_several_sounds_the_academys_language_comes_first_then_the_default_fl
 
 
 @pytest.mark.parametrize(
+    ("programs", "chosen"),
+    [
+        ([], 2),
+        ([{0, 1}, {3, 2}], 1),
+        ([{0, 1, 2}], 2),
+        ([{0, 1}], 2),  # that of no program may be the picture's
+        ([{0, 1}, {0, 2}], 2),
+        ([{3, 2}], 2),  # the picture is of no program
+    ],
+)
+def test_of_several_programs_the_sound_is_that_of_the_pictures(programs: list[set[int]], chosen: int) -> None:
+    sounds = (AUDIO, dataclasses.replace(AUDIO, index=2, language="kor"))
+    held = source(audios=sounds, programs=tuple(map(frozenset, programs)))
+    _, audio = plan.main_streams(held, "ko")
+    assert audio is not None
+    assert audio.index == chosen
+
+
+def test_sound_without_a_decoder_is_passed_over_or_refused_as_sound() -> None:
+    unknown = dataclasses.replace(AUDIO, codec="unknown", language="kor")
+    usable = dataclasses.replace(AUDIO, index=2)
+    assert plan.main_streams(source(audios=(unknown, usable)), "ko")[1] is usable
+    with pytest.raises(Permanent) as refused:
+        plan.main_streams(source(audios=(unknown, dataclasses.replace(usable, rate=0))), "ko")
+    assert refused.value.reason is plan.SOUND_CODEC
+    elsewhere = source(audios=(dataclasses.replace(unknown, index=3),), programs=(frozenset({0}), frozenset({2, 3})))
+    assert plan.main_streams(elsewhere, "ko")[1] is None
+
+
+@pytest.mark.parametrize(
     ("changed", "keys", "expected"),
     [
         ({}, [0, 10, 20], "direct"),
@@ -303,6 +333,7 @@ def test_a_truncated_source_is_noted() -> None:
         (source(videos=()), tails(30), "source-without-video"),
         (source(container="asf"), tails(30), "source-container-unsupported"),
         (source(videos=(dataclasses.replace(VIDEO, codec="wmv3"),)), tails(30), "source-codec-unsupported"),
+        (source(audios=(dataclasses.replace(AUDIO, codec="unknown"),)), tails(30), "source-codec-unsupported"),
         (source(videos=(dataclasses.replace(VIDEO, width=2),)), tails(30), "source-too-small"),
         (source(videos=(dataclasses.replace(VIDEO, width=16_000, height=9000),)), tails(30), "source-too-large"),
         (source(videos=(dataclasses.replace(VIDEO, width=8000, height=100),)), tails(30), "source-odd-shape"),
@@ -336,10 +367,10 @@ def test_a_header_is_parsed() -> None:
     }
     cover = {"index": 2, "codec_type": "video", "codec_name": "mjpeg", "disposition": {"attached_pic": 1}}
     sound = {"index": 1, "codec_type": "audio", "codec_name": "aac", "sample_rate": "44100", "channels": 2}
-    text = json.dumps(
-        {"streams": [cover, stream, sound], "format": {"format_name": MP4, "start_time": "1.5", "duration": "10.0"}}
-    )
-    parsed = probe.parse(text)
+    head = {"format_name": MP4, "start_time": "1.5", "duration": "10.0"}
+    programs = [{"program_num": 7, "streams": [{"index": 0}, {"index": 1}]}]
+    parsed = probe.parse(json.dumps({"programs": programs, "streams": [cover, stream, sound], "format": head}))
+    assert parsed.programs == (frozenset({0, 1}),)
     assert [video.index for video in parsed.videos] == [0]
     video = parsed.videos[0]
     assert (video.start, video.rotation, video.average_rate) == (Fraction(1, 30), 270, None)

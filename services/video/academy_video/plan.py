@@ -30,6 +30,8 @@ _CONTAINERS = frozenset({"mov", "matroska", "avi", "mpegts", "mpeg", "flv"})
 _CODECS = frozenset(
     {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "prores", "flv1"}
 )
+_WITHOUT_DECODER = frozenset({"unknown", "mpegh_3d_audio", "ac4"})
+"""What ffprobe calls sound that ffmpeg cannot decode: Dolby AC-4, Apple's APAC, MPEG-H."""
 _LANGUAGES = {"ko": {"ko", "kor"}, "en": {"en", "eng"}, "ja": {"ja", "jpn"}, "zh": {"zh", "zho", "chi"}}
 """ISO 639-1 -> what containers call it."""
 _MATRICES = {
@@ -95,6 +97,11 @@ CODEC = Reason(
     f"지원하지 않는 영상 코덱입니다. {_FORMATS_KO}",
     f"This video codec is not supported. {_FORMATS_EN}",
 )
+SOUND_CODEC = Reason(
+    CODEC.code,
+    "지원하지 않는 소리(오디오) 코덱입니다. 소리를 AAC로 저장해서 다시 올려 주세요.",
+    "The codec of the sound is not supported. Please save the video with its sound as AAC and upload it again.",
+)
 TOO_LARGE = Reason(
     "source-too-large",
     "영상의 화면 크기가 너무 큽니다. 4K(3840x2160) 이하로 저장해서 다시 올려 주세요.",
@@ -127,6 +134,8 @@ class Rules:
 def main_streams(source: Source, language: str) -> tuple[VideoStream, AudioStream | None]:
     """The picture and the sound that are published: of several, in the academy's language, then by the default flag.
 
+    Of several programs the sound is that of the picture's.
+
     Permanent with a reason when the source is refused.
     """
     if not source.videos:
@@ -136,13 +145,26 @@ def main_streams(source: Source, language: str) -> tuple[VideoStream, AudioStrea
     video = max(source.videos, key=lambda stream: (stream.default, -stream.index))
     _refuse_picture(video)
     names = _LANGUAGES.get(language, {language})
-    usable = [stream for stream in source.audios if stream.rate > 0 and stream.channels > 0]
+    others = _other_programs(source.programs, video.index)
+    own = [stream for stream in source.audios if stream.index not in others]
+    decoded = [stream for stream in own if stream.codec not in _WITHOUT_DECODER]
+    usable = [stream for stream in decoded if stream.rate > 0 and stream.channels > 0]
+    if not usable and len(decoded) < len(own):
+        raise Permanent("sound without a decoder", reason=SOUND_CODEC)
     audio = max(
         usable,
         key=lambda stream: (stream.language.partition("-")[0] in names, stream.default, -stream.index),
         default=None,
     )
     return video, audio
+
+
+def _other_programs(programs: Sequence[frozenset[int]], picture: int) -> frozenset[int]:
+    """Indices of the streams that belong to other programs than the picture's alone; none where it has no program."""
+    with_it = [program for program in programs if picture in program]
+    if not with_it:
+        return frozenset()
+    return frozenset().union(*programs) - frozenset().union(*with_it)
 
 
 def _refuse_picture(video: VideoStream) -> None:

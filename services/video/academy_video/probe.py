@@ -21,6 +21,7 @@ _FIELDS = (
     ":stream_disposition=attached_pic,default"
     ":stream_tags=language"
     ":stream_side_data=rotation"
+    ":program=program_num:program_stream=index"
 )
 
 
@@ -82,6 +83,8 @@ class Source:
     claimed_end: Fraction | None
     videos: tuple[VideoStream, ...]
     audios: tuple[AudioStream, ...]
+    programs: tuple[frozenset[int], ...] = ()
+    """Indices of the streams of each program, where the container has programs (MPEG-TS)."""
 
 
 def streams_command(ffprobe: str, url: str) -> list[str]:
@@ -114,6 +117,10 @@ def parse(text: str) -> Source:
             if stream.get("codec_type") == "video" and not stream.get("disposition", {}).get("attached_pic")
         ),
         audios=tuple(_audio(stream) for stream in streams if stream.get("codec_type") == "audio"),
+        programs=tuple(
+            frozenset(int(stream["index"]) for stream in program.get("streams", ()))
+            for program in document.get("programs", ())
+        ),
     )
 
 
