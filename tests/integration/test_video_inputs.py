@@ -71,6 +71,21 @@ def coded(name: str, *words: str) -> Make:
     return lambda sources: sources.make(name, *words)
 
 
+M2TS = ("-c:v", "copy", "-mpegts_m2ts_mode", "1")
+
+
+def dvd(name: str, *words: str) -> Make:
+    """A video object, MPEG-2; its muxer complains of a buffer that PCM does not fit into."""
+
+    def make(sources: Sources) -> Path:
+        path = sources.folder / name
+        coding = (*BIG, "-c:v", "mpeg2video", "-b:v", "4M", *words, path)
+        media.ffmpeg("-i", sources.numbered.path, *coding, level="fatal")
+        return path
+
+    return make
+
+
 def streamed(name: str, *words: str) -> Make:
     """Written to a pipe, as a browser's recorder does: no duration, no index."""
 
@@ -377,6 +392,8 @@ ROWS: dict[str, Row] = {
     "avi-mjpeg": Row(coded("m.avi", *BIG, "-c:v", "mjpeg", "-q:v", "3", "-c:a", "pcm_s16le"), way="copy"),
     "avi-h264": Row(copied("b.avi"), way="encode"),
     "mpg": Row(coded("a.mpg", *BIG, "-c:v", "mpeg2video", "-b:v", "4M", "-c:a", "mp2"), way="copy"),
+    "m2ts-lpcm": Row(coded("l.m2ts", *M2TS, "-c:a", "pcm_bluray", "-sample_fmt", "s16"), way="copy"),
+    "vob-lpcm": Row(dvd("l.vob", "-c:a", "pcm_s16be"), way="copy"),
     "hevc": Row(coded("h.mp4", *BIG, "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none")),
     "av1": Row(coded("a1.mp4", *BIG, "-c:v", "libaom-av1", "-cpu-used", "8", "-usage", "realtime", "-b:v", "2M")),
     "mjpeg": Row(coded("m.mov", *BIG, "-c:v", "mjpeg", "-q:v", "3", "-c:a", "pcm_s16le")),

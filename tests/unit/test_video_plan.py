@@ -222,6 +222,22 @@ def test_of_several_programs_the_sound_is_that_of_the_pictures(programs: list[se
     assert audio.index == chosen
 
 
+@pytest.mark.parametrize(
+    ("codec", "samples", "made_with"),
+    [
+        ("aac", "fltp", "copy"),
+        ("pcm_s24be", "s32", "copy"),
+        ("pcm_bluray", "s16", "pcm_s16le"),
+        ("pcm_bluray", "s32", "pcm_s24le"),
+        ("pcm_dvd", "s16", "pcm_s16le"),
+        ("pcm_dvd", "s32", "pcm_s24le"),
+    ],
+)
+def test_lpcm_that_matroska_cannot_name_keeps_its_bits(codec: str, samples: str, made_with: str) -> None:
+    sound = dataclasses.replace(AUDIO, codec=codec, samples=samples)
+    assert plan.normalise(INPUT, source(audios=(sound,)), "copy").sound_codec == made_with
+
+
 def test_sound_without_a_decoder_is_passed_over_or_refused_as_sound() -> None:
     unknown = dataclasses.replace(AUDIO, codec="unknown", language="kor")
     usable = dataclasses.replace(AUDIO, index=2)
@@ -366,7 +382,14 @@ def test_a_header_is_parsed() -> None:
         "side_data_list": [{"rotation": -90}],
     }
     cover = {"index": 2, "codec_type": "video", "codec_name": "mjpeg", "disposition": {"attached_pic": 1}}
-    sound = {"index": 1, "codec_type": "audio", "codec_name": "aac", "sample_rate": "44100", "channels": 2}
+    sound = {
+        "index": 1,
+        "codec_type": "audio",
+        "codec_name": "aac",
+        "sample_rate": "44100",
+        "channels": 2,
+        "sample_fmt": "s16",
+    }
     head = {"format_name": MP4, "start_time": "1.5", "duration": "10.0"}
     programs = [{"program_num": 7, "streams": [{"index": 0}, {"index": 1}]}]
     parsed = probe.parse(json.dumps({"programs": programs, "streams": [cover, stream, sound], "format": head}))
@@ -374,7 +397,7 @@ def test_a_header_is_parsed() -> None:
     assert [video.index for video in parsed.videos] == [0]
     video = parsed.videos[0]
     assert (video.start, video.rotation, video.average_rate) == (Fraction(1, 30), 270, None)
-    assert parsed.audios[0].rate == 44_100
+    assert (parsed.audios[0].rate, parsed.audios[0].samples) == (44_100, "s16")
     assert parsed.claimed_end == Fraction("11.5")
     assert probe.parse('{"streams": [], "format": {"duration": "N/A"}}').claimed_end is None
     counted = {"format_name": "matroska,webm", "start_time": "7.0", "duration": "17.0"}

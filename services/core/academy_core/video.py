@@ -168,6 +168,8 @@ class NormaliseInput(Payload):
     audio_stream_index: int | None
     packed_sound: bool = False
     """The sound's packets carry their own description (ADTS)."""
+    sound_codec: Literal["copy", "pcm_s16le", "pcm_s24le"] = "copy"
+    """What the intermediate's sound is made with: LPCM that Matroska has no name for becomes its PCM, bit for bit."""
     rotation: int = 0
     """The display matrix's, degrees: a copy loses it."""
     picture: Picture = Picture()

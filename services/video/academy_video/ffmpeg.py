@@ -508,9 +508,10 @@ def _measured(task: NormaliseInput, pipe: int) -> list[str]:
 def copy_command(binary: str, task: NormaliseInput, url: str, pipe: int) -> list[str]:
     """Copies the packets of a source's picture and sound to Matroska on standard output, times from 0.
 
-    How loud the sound is, is printed to `pipe` on the way.
+    How loud the sound is, is printed to `pipe` on the way. LPCM comes out in packets of the same samples.
     """
-    return [*_streamed(binary, url), *_mapped(task), "-c", "copy", *_MATROSKA, *_measured(task, pipe)]
+    codecs = ("-c:v", "copy", "-c:a", task.sound_codec)
+    return [*_streamed(binary, url), *_mapped(task), *codecs, *_MATROSKA, *_measured(task, pipe)]
 
 
 def packed_commands(binary: str, task: NormaliseInput, url: str, pipe: int) -> list[list[str]]:
@@ -556,7 +557,7 @@ def encode_command(binary: str, task: NormaliseInput, url: str, after: tuple[int
         "force_key_frames": f"expr:gte(t,n_forced*{ladder.INTERMEDIATE_KEY_SECONDS})",
         "threads": ladder.THREADS,
         "fps_mode": "passthrough",
-        "c:a": "copy",
+        "c:a": task.sound_codec,
         "output_ts_offset": ENCODE_BASE_SECONDS,
         # Sound waits for the first picture.
         "max_muxing_queue_size": _QUEUE_PACKETS,

@@ -51,6 +51,8 @@ _ODD_ASPECT = 4
 _LONGEST_SHAPE = 6
 """Long side over short side."""
 _GRID_OF = {"aac": 1024}
+_LPCM = frozenset({"pcm_bluray", "pcm_dvd"})
+"""Sound of AVCHD camcorders, Blu-ray and DVD that Matroska does not take as it is."""
 _CLAIMING = frozenset({"matroska", "flv"})
 """Containers that are copied whose header says how long they are; of the others ffprobe estimates it."""
 _ROUNDING = Fraction(1, 100)
@@ -432,6 +434,7 @@ def normalise(task: PlanInput, source: Source, way_: Way) -> NormaliseInput:
         video_stream_index=video.index,
         audio_stream_index=None if audio is None else audio.index,
         packed_sound=audio is not None and audio.packed,
+        sound_codec="copy" if audio is None else _sound_codec(audio),
         rotation=0 if way_ == "encode" else video.rotation,
         picture=picture(video),
         start_seconds=str(first),
@@ -444,6 +447,12 @@ def _held(source: Source, video: VideoStream) -> Fraction:
     """AVI has the time of a picture's decoding alone: out of the decoder it comes so much later than it is shown."""
     rate = video.nominal_rate or video.average_rate
     return Fraction(video.reordered) / rate if source.container == "avi" and rate else Fraction(0)
+
+
+def _sound_codec(audio: AudioStream) -> Literal["copy", "pcm_s16le", "pcm_s24le"]:
+    if audio.codec not in _LPCM:
+        return "copy"
+    return "pcm_s16le" if audio.samples == "s16" else "pcm_s24le"
 
 
 def plan(  # noqa: PLR0913 - each is one finding about the source

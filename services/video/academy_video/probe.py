@@ -17,7 +17,8 @@ from academy_video import ffmpeg
 _FIELDS = (
     "format=format_name,start_time,duration"
     ":stream=index,id,codec_type,codec_name,width,height,sample_aspect_ratio,r_frame_rate,avg_frame_rate,time_base,"
-    "start_pts,duration,sample_rate,channels,field_order,color_transfer,color_space,has_b_frames,extradata_size,bit_rate"
+    "start_pts,duration,sample_rate,channels,field_order,color_transfer,color_space,has_b_frames,extradata_size,bit_rate,"
+    "sample_fmt"
     ":stream_disposition=attached_pic,default"
     ":stream_tags=language"
     ":stream_side_data=rotation"
@@ -65,6 +66,8 @@ class AudioStream:
     """As the container says it: ISO 639 with two or three letters, or empty."""
     packed: bool = False
     """AAC whose packets carry their own description (ADTS)."""
+    samples: str = ""
+    """Format of the decoded samples, as ffmpeg names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,7 @@ def _audio(stream: Mapping[str, Any]) -> AudioStream:
         default=bool(stream.get("disposition", {}).get("default")),
         language=str(stream.get("tags", {}).get("language", "")).lower(),
         packed=stream.get("codec_name") == "aac" and not stream.get("extradata_size"),
+        samples=str(stream.get("sample_fmt", "")),
     )
 
 
