@@ -358,6 +358,40 @@ def is_korean(made: media.Published) -> None:
     assert crossings(media.read_sound(made.joined("audio"))) == pytest.approx(1200, abs=5)
 
 
+HELD = 30
+"""Seconds for which a slide stands, longer than chunks may lie behind a key frame."""
+
+
+def held(name: str, *coding: str) -> Make:
+    """What a screen recorder makes of a slide: five pictures, then nothing until the next five."""
+    times = f"select=lt(n\\,10),setpts=if(lt(N\\,5)\\,N\\,N+30*{HELD})/30/TB"
+    sound = ("-f", "lavfi", "-i", f"sine=f=500:d={HELD + 10}", "-map", "0:v", "-map", "1:a")
+    return lambda sources: sources.make(name, *sound, "-vf", times, *coding)
+
+
+def stands(made: media.Published) -> None:
+    """Each picture from its time to the next one's, and the sound all along."""
+    numbers, _ = media.read_frames(made.joined("160p"), 214, 160)
+    before, after = HELD * 30 + 1, 10 * 30 - 8
+    assert numbers == [*range(4), *[4] * before, *range(5, 9), *[9] * after]
+    assert crossings(media.read_sound(made.joined("audio"))[20 * media.RATE :]) == pytest.approx(500, abs=5)
+
+
+def one_picture(sources: Sources) -> Path:
+    """A recording of a voice with its cover: no player ever shows anything else."""
+    path = sources.folder / "one.mp4"
+    one = sources.make("cover.mp4", "-frames:v", "1", "-an", *COPY)
+    sound = ("-f", "lavfi", "-i", "sine=f=500:d=90")
+    media.ffmpeg("-i", one, *sound, "-map", "0", "-map", "1", "-c:v", "copy", "-c:a", "aac", path, level="error")
+    return path
+
+
+def shows_one(made: media.Published) -> None:
+    numbers, _ = media.read_frames(made.joined("160p"), 214, 160)
+    assert set(numbers) == {0}
+    assert made.result.patched_seconds == 0
+
+
 def ends_silent(made: media.Published) -> None:
     samples = media.read_sound(made.joined("audio"))
     assert len(samples) == pytest.approx(SECONDS * media.RATE, abs=2048)
@@ -441,6 +475,10 @@ ROWS: dict[str, Row] = {
         coded("uhd.mp4", "-vf", "scale=2880:2160:flags=neighbor", *X264, "-t", "2", "-an"), seconds=2, sound=False
     ),
     "tiny": Row(coded("tiny.mp4", "-vf", "scale=134:100", *X264), size=(134, 100)),
+    "held": Row(
+        held("h.mkv", *X264, "-fps_mode", "passthrough"), way="encode", seconds=HELD + 10, numbers="no", check=stands
+    ),
+    "one-picture": Row(one_picture, way="encode", seconds=90, numbers="no", check=shows_one),
     "sparse-keys": Row(sparse, way="encode", seconds=180, check=at_rate(Fraction(10))),
 }
 

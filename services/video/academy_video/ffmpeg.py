@@ -552,15 +552,17 @@ def encode_command(binary: str, task: NormaliseInput, url: str, after: tuple[int
         "preset": "veryfast",
         "crf": ladder.INTERMEDIATE_CRF,
         "maxrate": task.max_rate,
-        "bufsize": 2 * task.max_rate,
+        "bufsize": max(ladder.INTERMEDIATE_BUFFER_SECONDS * task.max_rate, ladder.INTERMEDIATE_BUFFER_BITS),
         "g": 9999,
         "force_key_frames": f"expr:gte(t,n_forced*{ladder.INTERMEDIATE_KEY_SECONDS})",
         "threads": ladder.THREADS,
         "fps_mode": "passthrough",
+        "enc_time_base:v": "1:1000",  # every picture at its time, not at the next of a constant rate
         "c:a": task.sound_codec,
         "output_ts_offset": ENCODE_BASE_SECONDS,
-        # Sound waits for the first picture.
+        # Sound waits for the first picture, and for each: behind a key frame lies all that is heard while it stands.
         "max_muxing_queue_size": _QUEUE_PACKETS,
+        "max_interleave_delta": 0,
         "write_crc32": 0,
         "flags:v": "+bitexact",
         "format": "matroska",

@@ -118,3 +118,8 @@ NORMALISE_SECONDS = 100.0
 INTERMEDIATE_CRF = 18
 INTERMEDIATE_KEY_SECONDS = 4
 """Of an intermediate that is encoded: quality, under the source's own bit rate as a cap, and its key frames."""
+
+INTERMEDIATE_BUFFER_SECONDS = 15
+INTERMEDIATE_BUFFER_BITS = 4_000_000
+"""Over how long that cap holds, and how much may come at once at the least: a slide in 1080p, after which nothing comes
+for minutes, is half a megabyte, though the source has only a few kilobits a second."""

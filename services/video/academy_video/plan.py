@@ -267,14 +267,13 @@ def way(source: Source, video: VideoStream, keys: Sequence[Fraction] | None) -> 
 def way_on(found: Way, *, encoded: bool) -> Way:
     """How to go on with what was normalised already (`encoded`, or else copied) and was `found` to need this.
 
-    Damage may leave even a copy without what chunks need; another copy would be the same again, without end. Raises
-    Permanent when even an encode was not enough.
+    Damage may leave even a copy without what chunks need; another copy would be the same again, without end. An encode
+    whose key frames are sparse still has all that there can be: its picture stands for so long (a slide that a screen
+    recorder says nothing of until it changes). Raises Permanent when an encode has no index or no end.
     """
-    if found == "direct":
-        return found
-    if encoded:
+    if encoded and found == "copy":
         raise Permanent("encoding gave nothing that can be read in pieces", reason=UNREADABLE)
-    return "encode"
+    return "direct" if encoded else found if found == "direct" else "encode"
 
 
 def timing(rate: Fraction) -> tuple[int, int]:
