@@ -227,23 +227,28 @@ def sparse(sources: Sources) -> Path:
     return media.numbered_lecture(sources.folder / "sparse.mp4", Fraction(10), 180, murmur=False, words=words).path
 
 
-def hdr(transfer: str) -> Make:
-    """White and black halves, 10 bit, BT.2020: what a phone's HDR mode records."""
+def hdr(transfer: str, values: str = "tv") -> Make:
+    """White and black halves, 10 bit, BT.2020: what a phone's HDR mode records. `values`: the range they take."""
+    tags = ("-color_primaries", "bt2020", "-color_trc", transfer, "-colorspace", "bt2020nc", "-color_range", values)
+    coding = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none", *tags)
+    return lambda sources: bright(sources.folder / f"{transfer}-{values}.mp4", transfer, values, *coding)
 
-    def make(sources: Sources) -> Path:
-        path = sources.folder / f"{transfer}.mp4"
-        graph = (
-            "color=white:s=320x240:r=30:d=4,drawbox=w=iw/2:h=ih:color=black:t=fill,format=yuv420p,"
-            "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv,"
-            "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt2020,"
-            f"zscale=t={transfer}:m=bt2020nc:p=bt2020:r=tv:npl=100,format=yuv420p10le"
-        )
-        tags = ("-color_primaries", "bt2020", "-color_trc", transfer, "-colorspace", "bt2020nc", "-color_range", "tv")
-        coding = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none", *tags)
-        media.ffmpeg("-f", "lavfi", "-i", graph, *coding, path, level="error")
-        return path
 
-    return make
+def untagged(sources: Sources) -> Path:
+    """HDR that says how light is coded and not how colour is."""
+    coding = ("-c:v", "libvpx-vp9", "-profile:v", "2", *FAST_VPX, "-b:v", "4M", "-color_trc", "smpte2084")
+    return bright(sources.folder / "untagged.mkv", "smpte2084", "tv", *coding)
+
+
+def bright(path: Path, transfer: str, values: str, *coding: str) -> Path:
+    graph = (
+        "color=white:s=320x240:r=30:d=4,drawbox=w=iw/2:h=ih:color=black:t=fill,format=yuv420p,"
+        "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv,"
+        "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt2020,"
+        f"zscale=t={transfer}:m=bt2020nc:p=bt2020:r={values}:npl=100,format=yuv420p10le"
+    )
+    media.ffmpeg("-f", "lavfi", "-i", graph, *coding, path, level="error")
+    return path
 
 
 def planes(made: media.Published, name: str) -> list[bytes]:
@@ -255,13 +260,13 @@ def planes(made: media.Published, name: str) -> list[bytes]:
 
 
 def is_sdr(made: media.Published) -> None:
-    """White is white and black is black, and the file says BT.709."""
+    """White is the one white of SDR that is tone-mapped and black is black, and the file says BT.709."""
     rung = made.plan.encoding.rungs[0]
     plane = planes(made, rung.name)[30]
     middle = plane[rung.width * (rung.height // 2) : rung.width * (rung.height // 2 + 1)]
     black, white = middle[rung.width // 4], middle[3 * rung.width // 4]
     assert black < 30, (black, white)
-    assert white > 180, (black, white)
+    assert abs(white - 200) <= 2, (black, white)
     words = (
         media.FFPROBE,
         "-v",
@@ -445,6 +450,9 @@ ROWS: dict[str, Row] = {
     "ten-bit": Row(coded("ten.mp4", *X264[:4], "-pix_fmt", "yuv420p10le")),
     "hdr-pq": Row(hdr("smpte2084"), seconds=4, numbers="no", sound=False, check=is_sdr),
     "hdr-hlg": Row(hdr("arib-std-b67"), seconds=4, numbers="no", sound=False, check=is_sdr),
+    "hdr-pq-full": Row(hdr("smpte2084", "pc"), seconds=4, numbers="no", sound=False, check=is_sdr),
+    "hdr-hlg-full": Row(hdr("arib-std-b67", "pc"), seconds=4, numbers="no", sound=False, check=is_sdr),
+    "hdr-untagged": Row(untagged, seconds=4, numbers="no", sound=False, check=is_sdr),
     "no-sound": Row(copied("n.mp4", "-an"), sound=False),
     "mono": Row(coded("mono.mp4", "-c:v", "copy", "-ac", "1")),
     "surround": Row(coded("5.1.mp4", "-c:v", "copy", "-af", "pan=5.1|FC=c0|FL=0.1*c0|FR=0.1*c0", "-c:a", "aac")),

@@ -217,11 +217,12 @@ def _plain(stream: Any, picture: Picture, size: Rung) -> Any:
         stream = stream.filter("transpose", turn)
     if not picture.hdr:
         return stream
-    linear = {"tin": picture.hdr, "min": "bt2020nc", "pin": "bt2020", "rin": "tv", "t": "linear", "npl": _NOMINAL_PEAK}
+    # Whatever it says of its colours it is taken for BT.2020's, and some say nothing: all is named here, but the range.
+    source = {"tin": picture.hdr, "min": "bt2020nc", "pin": "bt2020", "npl": _NOMINAL_PEAK}
+    linear = {"t": "linear", "m": "gbr", "p": "bt709"}
     return (
-        stream.filter("zscale", w=size.width, h=size.height, filter="bicubic", **linear)
+        stream.filter("zscale", w=size.width, h=size.height, filter="bicubic", **source, **linear)
         .filter("format", "gbrpf32le")
-        .filter("zscale", p="bt709")
         .filter("tonemap", "mobius", desat=0)
         .filter("zscale", t="bt709", m="bt709", r="tv", p="bt709")
         .filter("format", "yuv420p")
