@@ -15,7 +15,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -43,36 +43,55 @@ SAMPLE = FILES // 10
 EVERYTHING = dataclasses.replace(RULES, loudness=ladder.LOUDNESS_LUFS)
 MOST_CHUNKS = 12
 """A file that damage has made longer than this is encoded at its front and its end."""
+TEXT_BYTES = 1024
+"""Of a playlist or script that is smuggled in, whatever the bait's name and the trap's port are this time."""
 MOST_STRETCHES = 6
 """Two passes, each with its plan, and one stretch more of each: files of a few seconds need no more."""
 
 
 @dataclass
 class Trap:
-    """A server that no worker may ever reach."""
+    """A server that no worker may ever reach, and a readable video that none may open."""
 
     url: str
+    bait: Path
+    watch: media_hostile.OpenWatch
     requests: list[str] = field(default_factory=list)
+
+    def touched(self) -> list[str]:
+        """What was asked for and opened since this was asked last."""
+        found = [*self.requests, *([str(self.bait)] if self.watch.opened() else [])]
+        self.requests.clear()
+        return found
 
 
 @pytest.fixture
-def trap() -> Iterator[Trap]:
-    found: list[str] = []
+def trap(real: list[bytes], tmp_path: Path) -> Iterator[Trap]:
+    requests: list[str] = []
+    bait = tmp_path / "bait.mov"
+    bait.write_bytes(real[-1])
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            found.append(self.path)
+            requests.append(self.path)
             self.send_error(404)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the base class
             """Keep quiet."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server, closing(media_hostile.OpenWatch(bait)) as watch:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
-        yield Trap(f"http://127.0.0.1:{server.server_address[1]}", found)
+        yield Trap(f"http://127.0.0.1:{server.server_address[1]}", bait, watch, requests)
         server.shutdown()
         thread.join(10)
+
+
+@contextmanager
+def untouched(trap: Trap) -> Iterator[None]:
+    """This file, or one that another thread reads beside it, makes no worker read anything else."""
+    yield
+    assert trap.touched() == []
 
 
 @pytest.fixture(scope="module")
@@ -190,17 +209,19 @@ def follow(worker: media.Worker, source: tasks.PlanInput) -> Outcome:
 @pytest.mark.slow
 @pytest.mark.timeout(3600 if SOAK else 900)
 def test_damaged_files_are_ready_or_refused(
-    folder: Path, real: list[bytes], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, real: list[bytes], trap: Trap, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = folder / "work"
     work.mkdir()
+    texts = (media_hostile.playlist(f"{trap.url}/secret.ts"), media_hostile.script(f"file:{trap.bait}"))
+    material = media_hostile.Material(real, [text.ljust(TEXT_BYTES, b"\n") for text in texts])
     chosen = set(random.Random(SEED).sample(range(FILES), SAMPLE))  # noqa: S311 - which files, always the same
 
     def one(number: int, rules: plan.Rules, way: Callable[[media.Worker, bytes], str]) -> str:
-        how, data = media_hostile.mutated(SEED, number, real)
+        how, data = media_hostile.mutated(SEED, number, material)
         worker = media.Worker(media.WatchedStore(), work, rules)
         try:
-            with nothing_that_the_apis_sweep_would_not_find(worker.store):
+            with nothing_that_the_apis_sweep_would_not_find(worker.store), untouched(trap):
                 return way(worker, data)
         except BaseException as error:
             kept = folder / f"failed-{SEED}-{number}"
@@ -229,7 +250,7 @@ def test_damaged_files_are_ready_or_refused(
 
 def hostile(kind: str, real: list[bytes], trap: Trap, folder: Path) -> bytes:
     """Files built to make the worker read something else, work without end, or fall over."""
-    hls = f"#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\n{trap.url}/a.ts\n#EXT-X-ENDLIST\n".encode()
+    hls = media_hostile.playlist(f"{trap.url}/a.ts")
     lavfi = ("-f", "lavfi", "-i")
     path = folder / f"{kind}.mp4"
     if kind == "huge":
@@ -248,14 +269,22 @@ def hostile(kind: str, real: list[bytes], trap: Trap, folder: Path) -> bytes:
         "random": random.Random(5).randbytes(200_000),  # noqa: S311 - noise
         "zeroes": bytes(1_000_000),
         "hls": hls,
+        "hls-file": media_hostile.playlist(f"file:{trap.bait}"),
         "hls-in-ts": real[4][: 188 * 4] + hls,
-        "concat": f"ffconcat version 1.0\nfile '{trap.url}/a.mp4'\nfile '/etc/passwd'\n".encode(),
-        "dash": f'<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><Period><BaseURL>{trap.url}/</BaseURL>'.encode(),
+        "concat": media_hostile.script(f"{trap.url}/a.mp4"),
+        "concat-file": media_hostile.script(f"file:{trap.bait}"),
+        "dash": media_hostile.manifest(f"{trap.url}/a.mp4"),
         "sdp": b"v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
         "subtitles": b"1\n00:00:00,000 --> 00:00:05,000\n<img src=http://127.0.0.1:9/a>\n",
         "svg": f'<svg xmlns="http://www.w3.org/2000/svg"><image href="{trap.url}/a.png"/></svg>'.encode(),
         "gif": b"GIF89a" + bytes(1000),
-        "reference": real[1].replace(b"url \x00\x00\x00\x01", b"url \x00\x00\x00\x00"),
+        "reference-url": media_hostile.referring(real[-1], media_hostile.url_entry(f"{trap.url}/a.mov")),
+        "reference-absolute": media_hostile.referring(
+            real[-1], media_hostile.alias_entry(str(trap.bait), relative=False)
+        ),
+        "reference-relative": media_hostile.referring(
+            real[-1], media_hostile.alias_entry(f"/{trap.bait.name}", relative=True)
+        ),
         # The first fragment's header, read as a table of times, has 1.9 thousand million lines.
         "claim": real[2].replace(b"moof", b"stts", 1),
         "no-index": real[0][: len(real[0]) // 3],
@@ -280,8 +309,10 @@ EXPECTED = {
     "random": "source-unreadable",
     "zeroes": "source-unreadable",
     "hls": "source-unreadable",
+    "hls-file": "source-unreadable",
     "hls-in-ts": "source-",
     "concat": "source-unreadable",
+    "concat-file": "source-unreadable",
     "dash": "source-unreadable",
     "sdp": "source-unreadable",
     "subtitles": "source-unreadable",
@@ -292,9 +323,36 @@ EXPECTED = {
     "huge": "source-too-large",
     "narrow": "source-odd-shape",
     "long": "ready",
-    "reference": "ready",
+    "reference-url": "ready",
+    "reference-absolute": "source-unreadable",
+    "reference-relative": "source-unreadable",
     "half": "ready",
 }
+
+
+ANYWHERE = ("-protocol_whitelist", "file,http,tcp")
+OBEYED = {
+    "hls": (*ANYWHERE, "-f", "hls"),
+    "hls-file": (*ANYWHERE, "-allowed_extensions", "ALL", "-f", "hls"),
+    "concat": (*ANYWHERE, "-safe", "0", "-f", "concat"),
+    "concat-file": (*ANYWHERE, "-safe", "0", "-f", "concat"),
+    "dash": (*ANYWHERE, "-f", "dash"),
+    "reference-absolute": ("-enable_drefs", "1", "-use_absolute_path", "1"),
+    "reference-relative": ("-enable_drefs", "1"),
+}
+"""How an ffmpeg is told to do what the file says. None follows a `url ` or what a picture or subtitles name."""
+
+
+@pytest.mark.parametrize("kind", OBEYED)
+def test_an_ffmpeg_without_our_options_reads_what_they_name(
+    real: list[bytes], trap: Trap, tmp_path: Path, kind: str
+) -> None:
+    """The next test proves something."""
+    path = tmp_path / f"{kind}.mov"
+    path.write_bytes(hostile(kind, real, trap, tmp_path))
+    command = (media.FFMPEG, "-nostdin", *OBEYED[kind], "-i", path, "-f", "null", "-")
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert trap.touched() != [], done.stderr.decode()
 
 
 @pytest.mark.parametrize(("kind", "expected"), EXPECTED.items())
@@ -305,7 +363,7 @@ def test_files_built_to_mislead(real: list[bytes], trap: Trap, tmp_path: Path, k
     with nothing_left(work, worker.store):
         found = first_steps(worker, hostile(kind, real, trap, tmp_path))
     assert found.startswith(expected)
-    assert trap.requests == []
+    assert trap.touched() == []
     if found != "ready":
         assert not worker.store.writes[1:], "a plan that refuses has written nothing"
 
@@ -484,6 +542,7 @@ ELSEWHERE = {"sound"}
 NORMALISED = {
     "test_what_a_source_that_was_cut_off_lost_is_said",
     "test_how_a_child_ended_says_who_is_to_blame",
+    "test_a_copy_without_end_is_refused_long_before_its_source_ends",
 }
 NORMALISED_FAULTS = {
     "test_children_killed_at_drawn_moments_change_nothing",
@@ -510,6 +569,7 @@ def cases_in(file: str) -> set[str]:
 def test_the_documents_table_of_hostile_input_and_the_cases_are_the_same() -> None:
     others = {
         "test_files_built_to_mislead",
+        "test_an_ffmpeg_without_our_options_reads_what_they_name",
         *(name for name in cases_in("test_video_hostile.py") if "documents" in name),
     }
     own = EXPECTED.keys() | cases_in("test_video_hostile.py") - others

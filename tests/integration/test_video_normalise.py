@@ -18,7 +18,7 @@ from typing import Any
 import media
 import pytest
 
-from academy_core.errors import AcademyError, Permanent, Retryable, StoreUnavailable
+from academy_core.errors import AcademyError, Permanent, Reason, Retryable, StoreUnavailable
 from academy_core.kinds import TaskKind
 from academy_core.ledger import NewTask
 from academy_core.tasks import Outcome
@@ -670,6 +670,38 @@ def test_a_copy_that_never_meets_its_place_is_refused(
     changed = following.model_copy(update={"source": media.upload_source(worker.store, other.path)})
     with pytest.raises(Permanent):
         worker.run(NORMALISE, changed)
+
+
+@pytest.mark.parametrize(
+    ("owner", "limits", "said", "reason"),
+    [
+        pytest.param(ladder, {"MAX_SECONDS": SECONDS / 2}, "any lecture", plan.TOO_LONG, id="longer"),
+        pytest.param(normalise, {"_LARGEST": 0, "_LARGEST_EXTRA": 40_000}, "any real", plan.UNREADABLE, id="larger"),
+    ],
+)
+def test_a_copy_without_end_is_refused_long_before_its_source_ends(  # noqa: PLR0917 - fixtures
+    worker: media.Worker,
+    numbered: media.Numbered,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: object,
+    limits: dict[str, float],
+    said: str,
+    reason: Reason,
+) -> None:
+    """Times that run on, or more and more to save: the limits that no real lecture comes to, lowered below this one."""
+    monkeypatch.setattr(normalise, "_PIECE_BYTES", 20_000)
+    path = long_stream(numbered, tmp_path / "a.ts")
+    _, task = task_of(worker.run(PLAN, media.upload_source(worker.store, path)).children[0])
+    before = worker.store.bytes_read()
+    for name, value in limits.items():
+        monkeypatch.setattr(owner, name, value)
+    with pytest.raises(Permanent, match=said) as refused:
+        worker.run(NORMALISE, task)
+    assert refused.value.reason == reason
+    assert worker.store.bytes_read() - before < 0.8 * path.stat().st_size
+    assert media.children() == []
+    assert pieces(worker.store), "it was refused before anything came"
 
 
 def test_six_hours_are_planned_as_any_other_lecture(worker: media.Worker, tmp_path: Path) -> None:
