@@ -30,11 +30,11 @@ from academy_core.tasks import Handler, Outcome, TaskContext
 from academy_core.video import (
     CHUNK,
     KINDS,
-    NORMALISE,
     PLAN,
     PUBLISH,
     ChunkInput,
     ChunkResult,
+    NormaliseResult,
     PlanAnswer,
     PlanInput,
     PlanResult,
@@ -324,9 +324,10 @@ def publish(worker: Worker, source: PlanInput, ways: list[str] | None = None) ->
     while (made := planned(outcome)) is None:
         (child,) = outcome.children
         kind = next(kind for kind in KINDS if kind.name == child.kind)
-        if ways is not None and kind is NORMALISE:
-            ways.append(child.input["mode"])
         outcome = worker.run(kind, kind.input.model_validate(child.input))
+        if ways is not None and isinstance(outcome.result, NormaliseResult):
+            index = worker.tools.index(PREFIX, outcome.result.index)
+            ways.append("encode" if index.encoded else "copy")
     return finish(worker, outcome, made)
 
 

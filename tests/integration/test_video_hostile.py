@@ -546,6 +546,7 @@ NORMALISED = {
 }
 NORMALISED_FAULTS = {
     "test_children_killed_at_drawn_moments_change_nothing",
+    "test_a_child_that_is_killed_is_not_the_end_of_a_stream_that_is_encoded",
     "test_a_child_that_comes_to_its_memorys_limit_is_not_the_end_of_the_source",
     "test_a_look_that_is_killed_decides_nothing",
     "test_an_upload_that_takes_long_is_not_the_end_of_the_source",

@@ -227,6 +227,11 @@ def sparse(sources: Sources) -> Path:
     return media.numbered_lecture(sources.folder / "sparse.mp4", Fraction(10), 180, murmur=False, words=words).path
 
 
+def sparse_stream(sources: Sources) -> Path:
+    """The same in MPEG-TS."""
+    return sources.make("sparse.ts", *COPY, source=sparse(sources))
+
+
 def hdr(transfer: str, values: str = "tv") -> Make:
     """White and black halves, 10 bit, BT.2020: what a phone's HDR mode records. `values`: the range they take."""
     tags = ("-color_primaries", "bt2020", "-color_trc", transfer, "-colorspace", "bt2020nc", "-color_range", values)
@@ -488,6 +493,7 @@ ROWS: dict[str, Row] = {
     ),
     "one-picture": Row(one_picture, way="encode", seconds=90, numbers="no", check=shows_one),
     "sparse-keys": Row(sparse, way="encode", seconds=180, check=at_rate(Fraction(10))),
+    "sparse-keys-ts": Row(sparse_stream, way="encode", seconds=180, check=at_rate(Fraction(10))),
 }
 
 

@@ -16,13 +16,24 @@ from pathlib import Path
 from typing import Any
 
 import media
+import psutil
 import pytest
 
 from academy_core.errors import AcademyError, Permanent, Reason, Retryable, StoreUnavailable
 from academy_core.kinds import TaskKind
 from academy_core.ledger import NewTask
 from academy_core.tasks import Outcome
-from academy_core.video import CHUNK, KINDS, NORMALISE, PLAN, REFUSED, ChunkInput, NormaliseInput, PlanInput
+from academy_core.video import (
+    CHUNK,
+    KINDS,
+    NORMALISE,
+    PLAN,
+    REFUSED,
+    ChunkInput,
+    NormaliseInput,
+    NormaliseResult,
+    PlanInput,
+)
 from academy_video import ebml, ffmpeg, ladder, normalise, plan, process, reader
 
 STEPS = (ladder.Step(160, 20, 400_000, 800_000), ladder.Step(120, 20, 200_000, 400_000))
@@ -325,6 +336,74 @@ def test_the_picture_of_avi_with_b_frames_keeps_in_step(
     assert numbers_in_step(made) == list(range(SECONDS * 30))
 
 
+STREAMS = ["a.ts", "jump.ts", "f.mp4", "a.flv", "r.mkv"]
+KEYS_APART = 165
+"""Pictures, 5.5 s."""
+
+
+def sparse_stream(folder: Path, name: str, keys: int) -> Path:
+    """Twelve seconds with so many pictures from key frame to key frame; `jump.ts` has times that jump at the second."""
+    words = ("-g", str(keys), "-sc_threshold", "0", *(("-bf", "0") if name == "jump.ts" else ()))
+    lecture = media.numbered_lecture(folder / "sparse.mp4", Fraction(30), 12, words=words)
+    if name != "jump.ts":
+        return recorded(lecture, folder / name, *INPUTS[name])
+    at = str(KEYS_APART / 30)
+    first = recorded(lecture, folder / "first.ts", "-c", "copy", "-to", at, "-output_ts_offset", "500")
+    second = recorded(lecture, folder / "second.ts", "-c", "copy", "-ss", str(KEYS_APART / 30 - 0.01))
+    path = folder / name
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"), [*((name, KEYS_APART) for name in STREAMS), *((name, 9999) for name in INPUTS if name in STREAMS)]
+)
+@pytest.mark.usefixtures("hurried")
+def test_a_stream_with_sparse_key_frames_is_encoded_at_once(
+    worker: media.Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, keys: int
+) -> None:
+    """Each stretch goes on from the source's key frame before it, and loses no frame."""
+    monkeypatch.setattr(ladder, "MAX_KEY_GAP_SECONDS", 5)
+    monkeypatch.setattr(ladder, "INTERMEDIATE_KEY_SECONDS", 2)
+    path = sparse_stream(tmp_path, name, keys)
+    outcomes = list(stretches(worker, worker.run(PLAN, media.upload_source(worker.store, path))))
+    assert 4 < len(outcomes) < 9
+    assert all(encoded(worker, each) for each in outcomes[:-1])
+    numbers = numbers_in_step(finished(worker, outcomes[-1]))
+    body = numbers[2:-4]
+    assert body == list(range(body[0], body[0] + len(body)))
+    assert len(numbers) == pytest.approx(360, abs=3)
+
+
+@pytest.mark.parametrize("first", ["whole", "hurried"])
+def test_a_stream_whose_key_frames_get_sparse_later_is_encoded_too(
+    worker: media.Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, first: str
+) -> None:
+    """In its first stretch from its start; later it is copied to its end, and the copy is encoded."""
+    if first == "hurried":
+        request.getfixturevalue("hurried")
+    monkeypatch.setattr(ladder, "MAX_KEY_GAP_SECONDS", 5)
+    monkeypatch.setattr(ladder, "INTERMEDIATE_KEY_SECONDS", 2)
+    words = ("-g", "9999", "-sc_threshold", "0", "-force_key_frames", "1,2,3,4")
+    lecture = media.numbered_lecture(tmp_path / "sparse.mp4", Fraction(30), 12, words=words)
+    path = recorded(lecture, tmp_path / "a.ts", *INPUTS["a.ts"])
+    outcomes = list(stretches(worker, worker.run(PLAN, media.upload_source(worker.store, path))))
+    done = [encoded(worker, each) for each in outcomes if isinstance(each.result, NormaliseResult)]
+    assert done == sorted(done)
+    assert done[-1]
+    assert done[0] == (first == "whole")
+    numbers = numbers_in_step(finished(worker, outcomes[-1]))
+    body = numbers[2:-4]
+    assert body == list(range(body[0], body[0] + len(body)))
+    assert len(numbers) == pytest.approx(360, abs=3)
+
+
+def encoded(worker: media.Worker, outcome: Outcome) -> bool:
+    """Whether the stretch was encoded, or else copied."""
+    assert isinstance(outcome.result, NormaliseResult)
+    return worker.tools.index(media.PREFIX, outcome.result.index).encoded
+
+
 @pytest.mark.usefixtures("hurried")
 def test_an_encode_that_came_late_to_its_first_picture_works_at_least_as_long(
     worker: media.Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -464,6 +543,13 @@ def kill_children() -> None:
         child.kill()
 
 
+def kill_encoder() -> None:
+    """The child that encodes what others copy."""
+    for child in psutil.Process().children():
+        if "libx264" in child.cmdline():
+            child.kill()
+
+
 def pieces(store: media.WatchedStore) -> set[str]:
     """What the normalised source is made of; the names say what they hold."""
     return {key for key in store.objects if key.endswith(".mkv")}
@@ -503,6 +589,30 @@ def test_a_child_that_is_killed_is_not_the_end_of_the_source(
         dataclasses.replace(other).run(NORMALISE, task)
     assert pieces(store) == set()
     dataclasses.replace(other).run(NORMALISE, task)
+    assert pieces(store) == normalised(worker, path)
+
+
+@pytest.mark.parametrize("kill", [kill_children, kill_encoder])
+@pytest.mark.parametrize("share", [0.6, 0.9])
+def test_a_child_that_is_killed_is_not_the_end_of_a_stream_that_is_encoded(  # noqa: PLR0917 - fixtures
+    worker: media.Worker,
+    numbered: media.Numbered,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    share: float,
+    kill: Callable[[], None],
+) -> None:
+    monkeypatch.setattr(ladder, "MAX_KEY_GAP_SECONDS", 0.9)
+    monkeypatch.setattr(ladder, "INTERMEDIATE_KEY_SECONDS", 0.5)
+    path = long_stream(numbered, tmp_path / "a.ts")
+    store = Faulty(kill, 0)
+    other = dataclasses.replace(worker, store=store)
+    _, task = task_of(other.run(PLAN, media.upload_source(store, path)).children[0])
+    store.after, store.armed = store.bytes_read() + int(share * path.stat().st_size), True
+    with pytest.raises(Retryable, match="ended by signal 9"):
+        dataclasses.replace(other).run(NORMALISE, task)
+    assert pieces(store) == set()
+    assert encoded(other, dataclasses.replace(other).run(NORMALISE, task))
     assert pieces(store) == normalised(worker, path)
 
 

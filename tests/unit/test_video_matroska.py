@@ -60,6 +60,7 @@ def read_back(data: bytes) -> Iterator[ebml.Tracks | ebml.Block]:
 def test_what_is_written_is_read_back(blocks: list[ebml.Block]) -> None:
     data, index = written(blocks)
     whole = ebml.front(TRACKS, index.cues, 1, index.last_picture, len(data)) + data
+    assert list(read_back(whole)) == list(read_back(ebml.opening(TRACKS) + data))
     tracks, *found = read_back(whole)
     assert tracks == TRACKS
     assert [(each.track, each.time, each.key, each.payload) for each in found if isinstance(each, ebml.Block)] == [

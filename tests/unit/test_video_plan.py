@@ -68,6 +68,17 @@ def test_frame_rate(nominal: str, average: str, expected: Fraction) -> None:
     assert plan.frame_rate(video) == expected
 
 
+@pytest.mark.parametrize(("audio", "expected"), [(None, 1_000_000), (100_000, 900_000), (999_999, 300_000)])
+def test_the_cap_of_an_encode_is_the_pictures_share_of_the_source(audio: int | None, expected: int) -> None:
+    """Of its length from its start on: MPEG-TS may start anywhere."""
+    start = Fraction(5000)
+    video = dataclasses.replace(VIDEO, start=start)
+    sound = dataclasses.replace(AUDIO, start=start, bit_rate=audio)
+    found = source(container="mpegts", claimed_end=start + 80, videos=(video,), audios=(sound,))
+    task = INPUT.model_copy(update={"source_bytes": 10_000_000})
+    assert plan.normalise(task, found, "copy").max_rate == expected
+
+
 def test_what_was_normalised_is_at_most_encoded_once() -> None:
     assert plan.way_on("direct", encoded=False) == plan.way_on("direct", encoded=True) == "direct"
     assert plan.way_on("copy", encoded=False) == plan.way_on("encode", encoded=False) == "encode"

@@ -60,6 +60,13 @@ class Child:
             raise RuntimeError("a child was started without a pipe for its output")
         return self.process.stdout
 
+    @property
+    def input(self) -> IO[bytes]:
+        """Its standard input. RuntimeError unless it was started with a pipe there."""
+        if self.process.stdin is None:
+            raise RuntimeError("a child was started without a pipe for its input")
+        return self.process.stdin
+
     def kill(self) -> bool:
         """End the child and all it started; False when it had ended by itself, or by another's hand.
 

@@ -163,7 +163,8 @@ class NormaliseInput(Payload):
     source: PlanInput
     """`source.intermediate` is what is normalised when it is set: a copy whose key frames are too sparse."""
     container: str
-    mode: Literal["copy", "encode"]
+    mode: Literal["copy", "encode", "encode-stream"]
+    """`encode` seeks by time in what has an index; `encode-stream` takes what a copy of the source gives."""
     video_stream_index: int
     audio_stream_index: int | None
     packed_sound: bool = False

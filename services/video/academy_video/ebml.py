@@ -24,6 +24,8 @@ _SOUND = 2
 _PACKED_AAC = b"A_AAC/MPEG4/LC"
 """AAC without a CodecPrivate: what each packet says of itself counts, and this only until the first one."""
 _WRITER = b"academy"
+_UNKNOWN = b"\x01" + 7 * b"\xff"
+"""The size of what ends where the stream does."""
 _KEY = 0x80
 
 
@@ -241,18 +243,24 @@ def front(tracks: Tracks, cues: Sequence[tuple[int, int]], picture: int, duratio
 
     `cues`: (time, offset behind the front) of each cluster that starts with a key frame of track `picture`.
     """
-    info = element(
-        INFO,
-        _uint(TIMESTAMP_SCALE, 1_000_000)
-        + element(DURATION, struct.pack(">d", duration))
-        + element(b"\x4d\x80", _WRITER)
-        + element(b"\x57\x41", _WRITER),
-    )
-    before = info + tracks.data
+    before = _info(element(DURATION, struct.pack(">d", duration))) + tracks.data
     length = len(before) + len(_cues(cues, picture, 0))
     body = before + _cues(cues, picture, length)
-    doctype = element(b"\x42\x82", b"matroska") + _uint(b"\x42\x87", 4) + _uint(b"\x42\x85", 2)
-    return element(EBML, doctype) + SEGMENT + _size(len(body) + media_bytes) + body
+    return _top() + SEGMENT + _size(len(body) + media_bytes) + body
+
+
+def opening(tracks: Tracks) -> bytes:
+    """What stands before the clusters of a stream: nobody knows yet how many they are."""
+    return _top() + SEGMENT + _UNKNOWN + _info() + tracks.data
+
+
+def _top() -> bytes:
+    return element(EBML, element(b"\x42\x82", b"matroska") + _uint(b"\x42\x87", 4) + _uint(b"\x42\x85", 2))
+
+
+def _info(duration: bytes = b"") -> bytes:
+    names = element(b"\x4d\x80", _WRITER) + element(b"\x57\x41", _WRITER)
+    return element(INFO, _uint(TIMESTAMP_SCALE, 1_000_000) + duration + names)
 
 
 def _cues(cues: Sequence[tuple[int, int]], picture: int, shift: int) -> bytes:

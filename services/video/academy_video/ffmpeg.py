@@ -502,20 +502,23 @@ def _streamed(binary: str, url: str) -> list[str]:
     return [*quiet, *source_options(url), "-seekable", "0", "-fflags", "+genpts", "-i", url]
 
 
-def _measured(task: NormaliseInput, pipe: int) -> list[str]:
-    return [] if task.audio_stream_index is None else _measure(task.audio_stream_index, f"pipe\\:{pipe}")
+def _measured(task: NormaliseInput, pipe: int | None) -> list[str]:
+    if task.audio_stream_index is None or pipe is None:
+        return []
+    return _measure(task.audio_stream_index, f"pipe\\:{pipe}")
 
 
-def copy_command(binary: str, task: NormaliseInput, url: str, pipe: int) -> list[str]:
+def copy_command(binary: str, task: NormaliseInput, url: str, pipe: int | None) -> list[str]:
     """Copies the packets of a source's picture and sound to Matroska on standard output, times from 0.
 
-    How loud the sound is, is printed to `pipe` on the way. LPCM comes out in packets of the same samples.
+    How loud the sound is, is printed to `pipe` on the way, if there is one. LPCM comes out in packets of the same
+    samples.
     """
     codecs = ("-c:v", "copy", "-c:a", task.sound_codec)
     return [*_streamed(binary, url), *_mapped(task), *codecs, *_MATROSKA, *_measured(task, pipe)]
 
 
-def packed_commands(binary: str, task: NormaliseInput, url: str, pipe: int) -> list[list[str]]:
+def packed_commands(binary: str, task: NormaliseInput, url: str, pipe: int | None) -> list[list[str]]:
     """The same as a pipeline of two, for AAC that carries its description in every packet (ADTS).
 
     A broadcast changes it in mid-stream, so the packets are kept as they are. All that writes AAC takes the description
@@ -523,7 +526,9 @@ def packed_commands(binary: str, task: NormaliseInput, url: str, pipe: int) -> l
     (see ebml.Tracks.with_packed_sound).
     """
     flags = "+frag_keyframe+empty_moov+delay_moov+default_base_moof"
-    fragments = ("-bsf:a", "text2movsub", "-f", "mp4", "-movflags", flags, "pipe:1")
+    # Of a second: one that lasted from key frame to key frame would hold all its pictures before its sound.
+    lasting = ("-frag_duration", "1000000")
+    fragments = ("-bsf:a", "text2movsub", "-f", "mp4", "-movflags", flags, *lasting, "pipe:1")
     quiet = (binary, "-hide_banner", "-nostdin", "-v", "error")
     taken = ("-protocol_whitelist", "pipe", "-format_whitelist", "mov", "-f", "mp4", "-c:a", "pcm_u8", "-i", "pipe:0")
     return [
@@ -540,6 +545,23 @@ def encode_command(binary: str, task: NormaliseInput, url: str, after: tuple[int
     start = Fraction(task.start_seconds)
     saved, heard = (None, None) if after is None else (start + Fraction(each, 1000) for each in after)
     source = _opened(url, None if saved is None else max(Fraction(0), saved), threads=ladder.THREADS)
+    return _encoding(binary, task, source, saved, heard, pipe)
+
+
+def encode_stream_command(binary: str, task: NormaliseInput, after: tuple[int, int] | None, pipe: int) -> list[str]:
+    """The same of what a copy gives: Matroska on standard input, its times the lecture's."""
+    sound = None if task.audio_stream_index is None else 1
+    copied = task.model_copy(update={"video_stream_index": 0, "audio_stream_index": sound, "sound_codec": "copy"})
+    saved, heard = (None, None) if after is None else (Fraction(each, 1000) for each in after)
+    taken = {"protocol_whitelist": "pipe", "format_whitelist": "matroska", "format": "matroska"}
+    source = graph.input("pipe:0", **taken, max_pixels=ladder.MAX_PIXELS, threads=ladder.THREADS, copyts=None)
+    return _encoding(binary, copied, source, saved, heard, pipe)
+
+
+def _encoding(  # noqa: PLR0913, PLR0917 - each is one fact of the run
+    binary: str, task: NormaliseInput, source: Any, saved: Fraction | None, heard: Fraction | None, pipe: int
+) -> list[str]:
+    """`saved`, `heard`: the last frame and the last sound that are not wanted again, in the source's times."""
     picture = source[str(task.video_stream_index)]
     if task.picture.interlaced:
         picture = _deinterlaced(picture)

@@ -1,13 +1,16 @@
 """`video.normalise`: a source that cannot be read in pieces becomes one that can, in one streamed pass.
 
     source -> ffmpeg (copies; encodes where key frames are too sparse) --Matroska--> blocks -> clusters -> pieces -> R2
+    stream -> ffmpeg (copies) --Matroska--> blocks -> ffmpeg (encodes) --Matroska--> the same
 
 A run works for `ladder.NORMALISE_SECONDS`, longer where it took long to come to its first picture, stops at a key frame
 and saves what it made with the place where the next goes on. A copy is read as a stream and goes on from a byte of the
-source; an encode seeks by time.
+source; an encode seeks by time. Where the first run of a copy comes to a stretch without a key frame that is too long,
+it begins anew and encodes what the copy gives: of that, the place is the source's key frame before the stop.
 """
 
 import base64
+import contextlib
 import math
 import os
 import re
@@ -62,19 +65,25 @@ class _Lost(Exception):
     """The place was not met where it should be."""
 
 
+class _Sparse(Exception):
+    """A copy would not do: its key frames are too far apart."""
+
+    def __init__(self, rate: int) -> None:
+        """`rate`: of the picture so far, bit/s."""
+        super().__init__(rate)
+        self.rate = rate
+
+
 def run(tools: Tools, context: TaskContext[NormaliseInput]) -> Outcome:
     """One stretch. Raises Cancelled, Retryable, Permanent, or what the store raises."""
     task = context.input
     before = None if task.index is None else tools.index(context.output_prefix, task.index)
-    place = None if before is None else before.place
-    for slack in _SLACKS if place is None or not place.alike else _SLACKS[-1:]:
-        try:
-            index, ended = _stretch(tools, context, before, slack)
-        except _Lost:
-            continue
-        break
-    else:
-        raise Permanent("a copy did not meet the place where it had stopped", reason=process.BROKE_OFF)
+    try:
+        index, ended = _gone_on(tools, context, task, before)
+    except _Sparse as found:
+        # What a container claims of its length, and so of its rate, is wrong where times jump.
+        task = task.model_copy(update={"mode": "encode-stream", "max_rate": max(task.max_rate, found.rate)})
+        index, ended = _gone_on(tools, context, task, before)
     if ended:
         index = _with_front(tools, context, index)
     name = _save(tools, context, index)
@@ -83,6 +92,19 @@ def run(tools: Tools, context: TaskContext[NormaliseInput]) -> Outcome:
     context.progress(100)
     seconds = max(index.last_picture, index.last_sound) / 1000
     return Outcome(NormaliseResult(index=name, seconds=seconds, ended=ended), children=(after,))
+
+
+def _gone_on(
+    tools: Tools, context: TaskContext[NormaliseInput], task: NormaliseInput, before: Index | None
+) -> tuple[Index, bool]:
+    """See `_stretch`; read from further back where the place is not met. Raises _Sparse."""
+    place = None if before is None else before.place
+    for slack in _SLACKS if place is None or not place.alike else _SLACKS[-1:]:
+        try:
+            return _stretch(tools, context, task, before, slack)
+        except _Lost:
+            continue
+    raise Permanent("a copy did not meet the place where it had stopped", reason=process.BROKE_OFF)
 
 
 def _put(tools: Tools, context: TaskContext[NormaliseInput], stem: str, data: bytes) -> File:
@@ -112,7 +134,7 @@ class _Saving:
         self._before = index
         self._buffer = bytearray()
         self._pieces = list(index.pieces)
-        self._last_picture, self._last_sound = index.last_picture, index.last_sound
+        self.last_picture, self._last_sound = index.last_picture, index.last_sound
         self.pictures = index.pictures
         """How many are saved, from the lecture's start; None where a worker began that did not count."""
         self._saved_sound = index.last_sound + _ROUNDING_MS if index.pieces else index.last_sound
@@ -120,14 +142,14 @@ class _Saving:
     @property
     def began(self) -> bool:
         """Whether this stretch has a picture."""
-        return self._last_picture > self._before.last_picture
+        return self.last_picture > self._before.last_picture
 
     def add(self, block: ebml.Block) -> None:
         """Save a block whose time is the lecture's, unless it is saved already. Permanent past any lecture's length."""
         if block.time > ladder.MAX_SECONDS * 1000:
             raise Permanent("longer than any lecture", reason=plan.TOO_LONG)
         if block.track == self._picture:
-            self._last_picture = max(self._last_picture, block.time)
+            self.last_picture = max(self.last_picture, block.time)
             self.pictures = None if self.pictures is None else self.pictures + 1
         elif block.time <= self._saved_sound:
             return
@@ -148,7 +170,7 @@ class _Saving:
             update={
                 "pieces": tuple(self._pieces),
                 "cues": (*self._before.cues, *((at, offset + start) for at, start in self._clusters.cues)),
-                "last_picture": self._last_picture,
+                "last_picture": self.last_picture,
                 "last_sound": self._last_sound,
                 "pictures": self.pictures,
                 "place": place,
@@ -167,26 +189,36 @@ class _Saving:
 
 
 def _stretch(
-    tools: Tools, context: TaskContext[NormaliseInput], before: Index | None, slack: int | None
+    tools: Tools, context: TaskContext[NormaliseInput], task: NormaliseInput, before: Index | None, slack: int | None
 ) -> tuple[Index, bool]:
-    """One run of ffmpeg: the index of all that is saved, and whether that is the whole. Raises _Lost."""
+    """One run of ffmpeg: the index of all that is saved, and whether that is the whole. Raises _Lost, _Sparse."""
     began = time.monotonic()
     with ExitStack() as stack:
-        view, skipped = _view(tools, context, before, slack)
+        view, skipped = _view(tools, context, task, before, slack)
         served = stack.enter_context(reader.serving(view))
         heard = stack.enter_context(_Heard())
-        commands = _commands(tools, context.input, served.url, before, heard.pipe)
-        children, stream = _started(tools, context, commands, stack, heard.pipe)
+        feeder = None
+        if task.mode == "encode-stream":
+            feeder = stack.enter_context(_Feeder(task, before, lambda: skipped + served.sent, whole=skipped == 0))
+            after = None if before is None else (before.last_picture + _ROUNDING_MS, before.last_sound)
+            copying, copied = _started(tools, context, _copying(tools, task, served.url, None), stack, ())
+            command = ffmpeg.encode_stream_command(tools.ffmpeg, task, after, heard.pipe)
+            encoding, stream = _started(tools, context, [command], stack, (heard.pipe,), subprocess.PIPE)
+            children = [*copying, *encoding]
+            stack.callback(_kill, children)  # before their pipes are closed, on which the feeder may wait
+            feeder.feed(copied, encoding[0].input)
+        else:
+            commands = _commands(tools, task, served.url, before, heard.pipe)
+            children, stream = _started(tools, context, commands, stack, (heard.pipe,))
         heard.listen()
         blocks = ebml.read(stream.read)
         tracks = next(blocks, None)
         if isinstance(tracks, ebml.Tracks):
-            if context.input.packed_sound:
+            if task.packed_sound:
                 tracks = tracks.with_packed_sound()
-            follower = _Follower(tools, context, before, tracks, began=began, whole=skipped == 0)
-            if follower.follow(blocks, lambda: skipped + served.sent):
-                for child in children:
-                    child.kill()
+            follower = _Follower(tools, context, task, before, tracks, began=began, whole=skipped == 0)
+            if follower.follow(blocks, lambda: skipped + served.sent, feeder):
+                _kill(children)
                 return heard.added_to(follower), False
         finished = [child.wait() for child in children]
         context.check()
@@ -194,10 +226,94 @@ def _stretch(
             raise served.failure
         for each in finished:
             process.check(each)
+        if feeder is not None:
+            feeder.check()
         if not isinstance(tracks, ebml.Tracks):
-            raise Permanent(f"nothing could be copied: {finished[0].errors}", reason=plan.UNREADABLE)
+            raise Permanent(
+                f"nothing could be copied: {' '.join(each.errors for each in finished)}", reason=plan.UNREADABLE
+            )
         follower.finish(None)
         return heard.added_to(follower), True
+
+
+def _kill(children: Sequence[Child]) -> None:
+    for child in children:
+        child.kill()
+
+
+class _Feeder:
+    """Gives an encoder the packets of a copy in the lecture's times, from the place where the stretch before stopped.
+
+    Remembers the copy's key frames: an encode stops anywhere, and the next goes on from the one before.
+    """
+
+    def __init__(self, task: NormaliseInput, before: Index | None, position: Callable[[], int], *, whole: bool) -> None:
+        """`position`: how far the source is read. `whole`: it is read from its start."""
+        self._packed_sound = task.packed_sound
+        self._place = None if before is None else before.place
+        self._position, self._whole = position, whole
+        self._places = [] if self._place is None else [self._place]
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="feeder")
+        self._fed: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    def feed(self, copied: IO[bytes], pipe: IO[bytes]) -> None:
+        """Begin to pass on what the copy writes; goes on until one of the two ends, and closes both."""
+        self._fed = self._thread.submit(self._feed, copied, pipe)
+
+    def check(self) -> None:
+        """Wait for its end. Raises _Lost when the place never came."""
+        if self._fed is not None:
+            self._fed.result()
+
+    def place_before(self, time: int) -> Place | None:
+        """Of the last key frame that is not behind this time of the lecture."""
+        return next((place for place in reversed(self._places) if place.time <= time), None)
+
+    def _feed(self, copied: IO[bytes], pipe: IO[bytes]) -> None:
+        with contextlib.suppress(BrokenPipeError), copied, pipe:
+            blocks = ebml.read(copied.read)
+            tracks = next(blocks, None)
+            if isinstance(tracks, ebml.Tracks):
+                pipe.write(ebml.opening(tracks.with_packed_sound() if self._packed_sound else tracks))
+                clusters = Clusters(tracks.picture)
+                lecture = (block for block in self._packets(tracks.picture, blocks) if block.time >= 0)
+                for data in chain.from_iterable(map(clusters.add, lecture)):
+                    pipe.write(data)
+                for data in clusters.flush():
+                    pipe.write(data)
+
+    def _packets(self, picture: int, blocks: Iterator[ebml.Tracks | ebml.Block]) -> Iterator[ebml.Block]:
+        memory = Memory(picture, whole=self._whole)
+        shifts = Shifts(0, 0) if self._place is None else None
+        number = 0 if self._place is None else self._place.number
+        for block in blocks:
+            if isinstance(block, ebml.Tracks):
+                continue
+            memory.feed(block)
+            shown = block.track == picture
+            if shifts is not None:
+                if shown and block.key and self._is_far(block.time + shifts.picture):
+                    self._places.append(memory.place(self._position(), block, shifts, number))
+                yield block.moved(shifts.picture if shown else shifts.sound)
+            elif shown and block.key:
+                shifts = _met(memory, self._place, self._position())
+                if shifts is not None:
+                    yield from (each.moved(shifts.sound) for each in memory.sounds())
+                    yield block.moved(shifts.picture)
+            if shown and shifts is not None and number is not None:
+                number += 1
+        if shifts is None:
+            raise _Lost
+
+    def _is_far(self, time: int) -> bool:
+        """Whether another place is worth its digests: key frames may be as many as pictures."""
+        return not self._places or time - self._places[-1].time >= 1000 * ladder.INTERMEDIATE_KEY_SECONDS
 
 
 class _Heard:
@@ -242,6 +358,7 @@ class _Follower:
         self,
         tools: Tools,
         context: TaskContext[NormaliseInput],
+        task: NormaliseInput,
         before: Index | None,
         tracks: ebml.Tracks,
         *,
@@ -249,11 +366,10 @@ class _Follower:
         whole: bool,
     ) -> None:
         """`began`: when the run was started, of time.monotonic. `whole`: it reads the source from its start."""
-        task = context.input
         self._context = context
         self.index = before or Index(
             tracks=base64.b64encode(tracks.data).decode(),
-            encoded=task.mode == "encode",
+            encoded=task.mode != "copy",
             rotation=task.rotation,
             pictures=0,
         )
@@ -264,6 +380,7 @@ class _Follower:
         self._saving = _Saving(tools, context, self.index, self._picture)
         self._memory = Memory(self._picture, whole=whole)
         self._shifts = _shifts(task, self.index)
+        self._gaps = _Gaps() if task.mode == "copy" and before is None else None
         self._began = began
         self._deadline = self._until()
 
@@ -273,22 +390,29 @@ class _Follower:
         wanted = now + max(ladder.NORMALISE_SECONDS, _WORTH * (now - self._began))
         return min(wanted, self._began + self._context.task.max_seconds - _SPARE_SECONDS)
 
-    def follow(self, blocks: Iterator[ebml.Tracks | ebml.Block], position: Callable[[], int]) -> bool:
+    def follow(
+        self, blocks: Iterator[ebml.Tracks | ebml.Block], position: Callable[[], int], feeder: _Feeder | None
+    ) -> bool:
         """Save what comes. True when the time is over before the stream is: `index` then has the place to go on.
 
-        Raises _Lost far behind a place that did not come.
+        Raises _Lost far behind a place that did not come, _Sparse where a copy would not do.
         """
         for block in blocks:
             if isinstance(block, ebml.Tracks):
                 continue
             self._memory.feed(block)
             key = block.key and block.track == self._picture
+            if self._gaps is not None and block.track == self._picture:
+                self._gaps.check(block)
             if self._shifts is None:
                 if key:
                     self._look(block, position())
                 continue
             if key and self._over():
-                self.finish(self._memory.place(position(), block, self._shifts, self._saving.pictures))
+                if feeder is None:
+                    self.finish(self._memory.place(position(), block, self._shifts, self._saving.pictures))
+                else:
+                    self.finish(feeder.place_before(self._saving.last_picture))
                 return True
             if key:
                 done = 100 * position() / self._context.input.source.source_bytes
@@ -311,14 +435,11 @@ class _Follower:
 
     def _look(self, block: ebml.Block, position: int) -> None:
         """Go on with this key frame when it is the one; the sound around it may have come before it."""
-        place = self.index.place
-        self._shifts = None if place is None else self._memory.met(place)
+        self._shifts = _met(self._memory, self.index.place, position)
         if self._shifts is not None:
             self._deadline = self._until()
             for each in (*self._memory.sounds(), block):
                 self._save(each, self._shifts)
-        elif place is not None and position > place.byte + _PAST:
-            raise _Lost
 
     def _save(self, block: ebml.Block, shifts: Shifts) -> None:
         self._saving.add(block.moved(shifts.picture if block.track == self._picture else shifts.sound))
@@ -330,19 +451,46 @@ class _Follower:
         return self.index.encoded or not self._memory.alike or late >= _GRACE_SECONDS
 
 
+class _Gaps:
+    """Looks out for a stretch without a key frame that is longer than a chunk's source may have."""
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self._key: int | None = None
+        self._bytes = 0
+
+    def check(self, picture: ebml.Block) -> None:
+        """Raise _Sparse when the stretch that this picture ends is too long."""
+        self._bytes += len(picture.data)
+        if self._first is None or self._key is None:
+            self._first = self._key = picture.time
+        if picture.time - self._key > 1000 * ladder.MAX_KEY_GAP_SECONDS:
+            raise _Sparse(8000 * self._bytes // (picture.time - self._first))
+        if picture.key:
+            self._key = picture.time
+
+
+def _met(memory: Memory, place: Place | None, position: int) -> Shifts | None:
+    """This run's shifts when the key frame that was fed last is the place's. Raises _Lost far behind it."""
+    shifts = None if place is None else memory.met(place)
+    if shifts is None and place is not None and position > place.byte + _PAST:
+        raise _Lost
+    return shifts
+
+
 def _shifts(task: NormaliseInput, index: Index) -> Shifts | None:
     """This run's shifts; None until a copy has met the place where it goes on."""
-    if task.mode == "encode":
-        shift = -math.floor((Fraction(task.start_seconds) + ffmpeg.ENCODE_BASE_SECONDS) * 1000)
-        return Shifts(shift, shift)
-    return Shifts(0, 0) if index.place is None else None
+    if task.mode == "copy":
+        return Shifts(0, 0) if index.place is None else None
+    start = Fraction(task.start_seconds) if task.mode == "encode" else Fraction(0)
+    shift = -math.floor((start + ffmpeg.ENCODE_BASE_SECONDS) * 1000)
+    return Shifts(shift, shift)
 
 
 def _view(
-    tools: Tools, context: TaskContext[NormaliseInput], before: Index | None, slack: int | None
+    tools: Tools, context: TaskContext[NormaliseInput], task: NormaliseInput, before: Index | None, slack: int | None
 ) -> tuple[reader.View, int]:
     """What this run reads, and how many bytes of the source it leaves out after the head."""
-    task = context.input
     whole = tools.view(
         task.source.source_key, task.source.source_bytes, context.output_prefix, task.source.intermediate
     )
@@ -377,17 +525,25 @@ def _commands(tools: Tools, task: NormaliseInput, url: str, before: Index | None
     if task.mode == "encode":
         after = None if before is None else (before.last_picture, before.last_sound)
         return [ffmpeg.encode_command(tools.ffmpeg, task, url, after, pipe)]
+    return _copying(tools, task, url, pipe)
+
+
+def _copying(tools: Tools, task: NormaliseInput, url: str, pipe: int | None) -> list[list[str]]:
     if task.packed_sound:
         return ffmpeg.packed_commands(tools.ffmpeg, task, url, pipe)
     return [ffmpeg.copy_command(tools.ffmpeg, task, url, pipe)]
 
 
-def _started(
-    tools: Tools, context: TaskContext[NormaliseInput], commands: Sequence[Sequence[str]], stack: ExitStack, pipe: int
+def _started(  # noqa: PLR0913, PLR0917 - as process.running
+    tools: Tools,
+    context: TaskContext[NormaliseInput],
+    commands: Sequence[Sequence[str]],
+    stack: ExitStack,
+    pass_fds: tuple[int, ...],
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
 ) -> tuple[list[Child], IO[bytes]]:
-    """Start the commands as a pipeline; the last one's output."""
+    """Start the commands as a pipeline, `pass_fds` and `stdin` for the first; the last one's output."""
     children: list[Child] = []
-    stdin: int | IO[bytes] = subprocess.DEVNULL
     for command in commands:
         started = process.running(
             context,
@@ -396,11 +552,11 @@ def _started(
             wall_seconds=context.task.max_seconds,
             stdin=stdin,
             stdout=subprocess.PIPE,
-            pass_fds=() if children else (pipe,),
+            pass_fds=() if children else pass_fds,
         )
         child = stack.enter_context(started)
         children.append(child)
-        if stdin != subprocess.DEVNULL and not isinstance(stdin, int):
+        if not isinstance(stdin, int):
             stdin.close()  # the child has it
         stdin = stack.enter_context(child.output)
     return children, children[-1].output

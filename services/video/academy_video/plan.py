@@ -418,10 +418,11 @@ def _span(video: VideoStream, audio: AudioStream | None, tails: Mapping[int, Tai
 def normalise(task: PlanInput, source: Source, way_: Way) -> NormaliseInput:
     """The first task of normalising this source."""
     video, audio = main_streams(source, task.language)
-    seconds = max(Fraction(1), source.claimed_end or Fraction(1))
-    rate = video.bit_rate or int(8 * task.source_bytes / seconds)
     starts = [stream.start for stream in (video, audio) if stream is not None and stream.start is not None]
     first = min(starts, default=Fraction(0))
+    seconds = max(Fraction(1), (source.claimed_end or first) - first)
+    sound = 0 if audio is None else audio.bit_rate or 0
+    rate = video.bit_rate or int(8 * task.source_bytes / seconds) - sound
     claimed = task.claimed_seconds
     says = way_ == "encode" or _CLAIMING & set(source.container.split(","))
     if claimed is None and source.claimed_end is not None and says:

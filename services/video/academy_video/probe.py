@@ -68,6 +68,7 @@ class AudioStream:
     """AAC whose packets carry their own description (ADTS)."""
     samples: str = ""
     """Format of the decoded samples, as ffmpeg names it."""
+    bit_rate: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def _video(stream: Mapping[str, Any]) -> VideoStream:
         transfer=str(stream.get("color_transfer", "")),
         matrix=str(stream.get("color_space", "")),
         reordered=int(stream.get("has_b_frames", 0)),
-        bit_rate=int(rate) if (rate := str(stream.get("bit_rate", ""))).isdecimal() else None,
+        bit_rate=_bit_rate(stream),
         id=str(stream.get("id", "0x0")),
     )
 
@@ -173,7 +174,13 @@ def _audio(stream: Mapping[str, Any]) -> AudioStream:
         language=str(stream.get("tags", {}).get("language", "")).lower(),
         packed=stream.get("codec_name") == "aac" and not stream.get("extradata_size"),
         samples=str(stream.get("sample_fmt", "")),
+        bit_rate=_bit_rate(stream),
     )
+
+
+def _bit_rate(stream: Mapping[str, Any]) -> int | None:
+    text = str(stream.get("bit_rate", ""))
+    return int(text) if text.isdecimal() else None
 
 
 def _start(stream: Mapping[str, Any]) -> Fraction | None:
