@@ -16,6 +16,7 @@ from pathlib import Path
 import media
 import pytest
 
+from academy_core import containers
 from academy_core.errors import Permanent, Reason
 from academy_core.video import PLAN
 from academy_video import ladder, plan
@@ -293,6 +294,17 @@ def green(sources: Sources) -> Path:
     return path
 
 
+def lossless(name: str, *coding: str) -> Make:
+    """RGB of a screen recorder that keeps every pixel, HD: nothing but its decoder says that it is RGB."""
+
+    def make(sources: Sources) -> Path:
+        path = sources.folder / name
+        media.ffmpeg("-f", "lavfi", "-i", "color=lime:s=1280x720:r=30:d=2,format=rgb24", *coding, path, level="error")
+        return path
+
+    return make
+
+
 def is_green(made: media.Published) -> None:
     """Green as BT.709 has it: luma 16 + 219 * 0.7152. With BT.601's matrix it would be 145."""
     plane = planes(made, made.plan.encoding.rungs[0].name)[30]
@@ -416,6 +428,8 @@ def stands_still(made: media.Published) -> None:
     assert len(numbers) == 300
 
 
+DV = ("-vf", "scale=720:480:flags=neighbor,setsar=8/9,fps=30000/1001,format=yuv411p")
+HD = "scale=1280:720:flags=neighbor,setsar=1,format=yuv422p"
 FAST_VPX = ("-deadline", "realtime", "-cpu-used", "8", "-g", "60")
 REPEATED = ("-x264-params", "repeat-headers=1:keyint=60")
 VFR = "setpts='(N+if(between(mod(N,10),3,6),0.6,0))/30/TB'"
@@ -442,6 +456,22 @@ ROWS: dict[str, Row] = {
     "av1": Row(coded("a1.mp4", *BIG, "-c:v", "libaom-av1", "-cpu-used", "8", "-usage", "realtime", "-b:v", "2M")),
     "mjpeg": Row(coded("m.mov", *BIG, "-c:v", "mjpeg", "-q:v", "3", "-c:a", "pcm_s16le")),
     "mpeg4": Row(coded("m4.mp4", *BIG, "-c:v", "mpeg4", "-b:v", "3M")),
+    "dv": Row(coded("dv.avi", *DV, "-c:v", "dvvideo", "-c:a", "pcm_s16le", "-ar", "48000"), way="copy"),
+    "h263": Row(
+        coded("h.3gp", "-vf", "scale=352:288:flags=neighbor,setsar=12/11", "-c:v", "h263", "-q:v", "2", "-c:a", "aac")
+    ),
+    "msmpeg4": Row(coded("d.avi", *BIG, "-c:v", "msmpeg4", "-q:v", "3", "-c:a", "mp3"), way="copy"),
+    "dnxhd": Row(
+        coded("d.mov", "-vf", HD, "-c:v", "dnxhd", "-b:v", "60M", "-t", "2"),
+        size=(284, 160),
+        seconds=2,
+        numbers="no",
+        sound=True,
+    ),
+    "qtrle": Row(
+        lossless("q.mov", "-c:v", "qtrle"), size=(284, 160), seconds=2, numbers="no", sound=False, check=is_green
+    ),
+    "png": Row(lossless("p.mov", "-c:v", "png"), size=(284, 160), seconds=2, numbers="no", sound=False, check=is_green),
     "vfr": Row(coded("v.mkv", "-vf", VFR, *X264, "-fps_mode", "passthrough", "-an"), numbers="rising", sound=False),
     "rotated": Row(turned("t.mp4", 90)),
     "rotated-180": Row(turned("u.mp4", 180)),
@@ -499,6 +529,11 @@ ROWS: dict[str, Row] = {
 
 REFUSED: dict[str, tuple[Make, Reason]] = {
     "sound-undecodable": (spatial("one.mp4", "-map", "0:a"), plan.SOUND_CODEC),
+    "utvideo": (lossless("u.avi", "-c:v", "utvideo"), plan.CODEC),
+    "wmv": (coded("w.wmv", "-c:v", "wmv2", "-c:a", "wmav2"), containers.UNSUPPORTED),
+    "realmedia": (coded("r.rm", "-c:v", "rv10", "-an"), containers.UNSUPPORTED),
+    "ogg": (coded("o.ogv", "-c:v", "libtheora", "-an"), containers.UNSUPPORTED),
+    "mxf": (coded("m.mxf", "-c:v", "mpeg2video", "-an"), containers.UNSUPPORTED),
 }
 """What is refused in the plan, and what is told."""
 

@@ -59,6 +59,23 @@ def test_first_bytes(head: bytes, *, is_video: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("head", "code"),
+    [
+        (b"\x00\x00\x00\x20ftypisom", None),
+        (b"%PDF-1.7", "source-not-a-video"),
+        (bytes.fromhex("3026B2758E66CF11A6D900AA0062CE6C"), "source-container-unsupported"),
+        (bytes.fromhex("3026B275"), "source-not-a-video"),
+        (b".RMF\x00\x00\x00\x12", "source-container-unsupported"),
+        (b"OggS\x00\x02", "source-container-unsupported"),
+        (bytes.fromhex("060E2B34020501010D01020101020400"), "source-container-unsupported"),
+    ],
+)
+def test_a_video_of_another_kind_is_not_called_no_video(head: bytes, code: str | None) -> None:
+    fault = uploads.fault(head)
+    assert (None if fault is None else fault.code) == code
+
+
+@pytest.mark.parametrize(
     "content_type", ["video/mp4", "video/quicktime", "video/x-matroska", "application/octet-stream"]
 )
 def test_video_types_are_accepted(content_type: str) -> None:
@@ -67,7 +84,11 @@ def test_video_types_are_accepted(content_type: str) -> None:
 
 @pytest.mark.parametrize(
     ("size", "content_type", "code"),
-    [(1, "image/png", "source-not-a-video"), (uploads.MAX_SOURCE_BYTES + 1, "video/mp4", "source-too-large")],
+    [
+        (1, "image/png", "source-not-a-video"),
+        (1, "video/x-ms-wmv", "source-container-unsupported"),
+        (uploads.MAX_SOURCE_BYTES + 1, "video/mp4", "source-too-large"),
+    ],
 )
 def test_what_cannot_be_a_lecture_is_refused_at_once(size: int, content_type: str, code: str) -> None:
     with pytest.raises(Permanent) as refused:

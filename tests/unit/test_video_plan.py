@@ -421,6 +421,22 @@ def test_any_display_matrix_is_a_quarter_turn(said: float, turn: int) -> None:
     assert probe.parse(json.dumps({"streams": [stream]})).videos[0].rotation == turn
 
 
+@pytest.mark.parametrize(
+    ("pixels", "space", "matrix"),
+    [
+        ("rgb24", "unknown", "gbr"),
+        ("bgr0", "unknown", "gbr"),
+        ("gbrp10le", "gbr", "gbr"),
+        ("pal8", "unknown", "gbr"),
+        ("yuv420p", "bt709", "bt709"),
+        ("yuvj420p", "unknown", "unknown"),
+    ],
+)
+def test_pixels_say_that_a_picture_is_rgb(pixels: str, space: str, matrix: str) -> None:
+    stream = {"index": 0, "codec_type": "video", "pix_fmt": pixels, "color_space": space}
+    assert probe.parse(json.dumps({"streams": [stream]})).videos[0].matrix == matrix
+
+
 def test_tails_are_the_latest_packets_whatever_their_order() -> None:
     found = probe.parse_tails("0,9.9,0.1\n1,10.000000,0.021\n0,9.8,0.1\n0,N/A,0.1\n1,9.97,N/A\nside data\n")
     assert found == {

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from academy_core import containers
 from academy_core.errors import Permanent, Reason
 from academy_core.video import (
     Audio,
@@ -29,6 +30,7 @@ from academy_video.probe import AudioStream, Source, Tail, VideoStream
 _CONTAINERS = frozenset({"mov", "matroska", "avi", "mpegts", "mpeg", "flv"})
 _CODECS = frozenset(
     {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "prores", "flv1"}
+    | {"dvvideo", "h263", "msmpeg4v3", "dnxhd", "qtrle", "png"}
 )
 _WITHOUT_DECODER = frozenset({"unknown", "mpegh_3d_audio", "ac4"})
 """What ffprobe calls sound that ffmpeg cannot decode: Dolby AC-4, Apple's APAC, MPEG-H."""
@@ -89,11 +91,6 @@ TOO_LONG = Reason(
     "강의가 12시간보다 깁니다. 나누어서 올려 주세요.",
     "The lecture is longer than 12 hours. Please split it and upload the parts.",
 )
-CONTAINER = Reason(
-    "source-container-unsupported",
-    f"지원하지 않는 파일 형식입니다. {_FORMATS_KO}",
-    f"This kind of file is not supported. {_FORMATS_EN}",
-)
 CODEC = Reason(
     "source-codec-unsupported",
     f"지원하지 않는 영상 코덱입니다. {_FORMATS_KO}",
@@ -143,7 +140,7 @@ def main_streams(source: Source, language: str) -> tuple[VideoStream, AudioStrea
     if not source.videos:
         raise Permanent("no video stream", reason=NO_VIDEO)
     if not _CONTAINERS & set(source.container.split(",")):
-        raise Permanent(f"container {source.container}", reason=CONTAINER)
+        raise Permanent(f"container {source.container}", reason=containers.UNSUPPORTED)
     video = max(source.videos, key=lambda stream: (stream.default, -stream.index))
     _refuse_picture(video)
     names = _LANGUAGES.get(language, {language})

@@ -18,7 +18,7 @@ _FIELDS = (
     "format=format_name,start_time,duration"
     ":stream=index,id,codec_type,codec_name,width,height,sample_aspect_ratio,r_frame_rate,avg_frame_rate,time_base,"
     "start_pts,duration,sample_rate,channels,field_order,color_transfer,color_space,has_b_frames,extradata_size,bit_rate,"
-    "sample_fmt"
+    "sample_fmt,pix_fmt"
     ":stream_disposition=attached_pic,default"
     ":stream_tags=language"
     ":stream_side_data=rotation"
@@ -44,7 +44,7 @@ class VideoStream:
     transfer: str = ""
     """How light is coded, as ffprobe names it; HDR has transfers of its own."""
     matrix: str = ""
-    """How colour is coded, as ffprobe names it."""
+    """How colour is coded, as ffprobe names it; gbr is none."""
     reordered: int = 0
     """Pictures that the decoder holds back, since others that come later are shown before them (B-frames)."""
     bit_rate: int | None = None
@@ -156,11 +156,16 @@ def _video(stream: Mapping[str, Any]) -> VideoStream:
         rotation=90 * round(float(rotations[0]) / 90) % 360 if rotations else 0,
         interlaced=stream.get("field_order", "progressive") not in {"progressive", "unknown"},
         transfer=str(stream.get("color_transfer", "")),
-        matrix=str(stream.get("color_space", "")),
+        matrix="gbr" if _is_rgb(str(stream.get("pix_fmt", ""))) else str(stream.get("color_space", "")),
         reordered=int(stream.get("has_b_frames", 0)),
         bit_rate=_bit_rate(stream),
         id=str(stream.get("id", "0x0")),
     )
+
+
+def _is_rgb(pixels: str) -> bool:
+    """Whether a pixel format of ffmpeg's is RGB; few codecs that have it name the matrix."""
+    return pixels == "pal8" or any(order in pixels for order in ("rgb", "bgr", "gbr"))
 
 
 def _audio(stream: Mapping[str, Any]) -> AudioStream:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import chain
 
+from academy_core import containers
 from academy_core.errors import NotFound, Permanent, Reason, Retryable
 from academy_core.ledger import NewTask
 from academy_core.tasks import Handler, Outcome, TaskContext
@@ -73,6 +74,8 @@ def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> O
     task = context.input
     _check_source(tools, task)
     view = tools.view(task.source_key, task.source_bytes, context.output_prefix, task.intermediate, looking=True)
+    if containers.is_unsupported(view.fetch(0, containers.SNIFF_BYTES)):
+        raise Permanent("not one of our containers", reason=containers.UNSUPPORTED)
     keyframes.fetch_index(view.fetch, view.size)
     with reader.serving(view) as served:
         source = _probe(tools, context, served)

@@ -352,6 +352,7 @@ def test_a_repeated_create_makes_one_lecture(teacher: Api) -> None:
     ("change", "code"),
     [
         ({"content_type": "application/pdf"}, "source-not-a-video"),
+        ({"content_type": "video/x-ms-wmv"}, "source-container-unsupported"),
         ({"size": uploads.MAX_SOURCE_BYTES + 1}, "source-too-large"),
         ({"size": 0}, "invalid-request"),
         ({"title": "  "}, "invalid-request"),
@@ -402,12 +403,17 @@ def test_an_upload_the_store_dropped_starts_anew(teacher: Api, video: FakeStore)
     ok(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"))
 
 
-def test_a_file_that_is_no_video_fails_with_a_reason_and_is_swept(teacher: Api, video: FakeStore) -> None:
+@pytest.mark.parametrize(
+    ("head", "code"), [(b"%PDF-1.7", "source-not-a-video"), (b"OggS\x00\x02", "source-container-unsupported")]
+)
+def test_a_file_that_is_no_video_of_ours_fails_with_a_reason_and_is_swept(
+    teacher: Api, video: FakeStore, head: bytes, code: str
+) -> None:
     lecture = create(teacher)
-    send_parts(teacher, lecture, video, b"%PDF-1.7" + DATA[8:])
-    refused(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"), 422, "source-not-a-video")
+    send_parts(teacher, lecture, video, head + DATA[len(head) :])
+    refused(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"), 422, code)
     shown = detail(teacher, lecture)
-    assert (shown["state"], shown["publication"]["reason"]["code"]) == ("failed", "source-not-a-video")
+    assert (shown["state"], shown["publication"]["reason"]["code"]) == ("failed", code)
     refused(teacher.call("POST", f"{LECTURES}/{lecture}/retry"), 409, "nothing-to-retry")
     graves.sweep()
     assert not video.objects

@@ -16,6 +16,7 @@ from academy_api.lectures import graves, hooks, states, store, uploads
 from academy_api.lectures.models import RUNNING, Lecture, Publication, State, Upload
 from academy_api.ledger import jobs
 from academy_api.settings import config
+from academy_core import containers
 from academy_core.errors import Conflict, NotFound, Permanent, Reason
 from academy_core.ledger import NewTask
 from academy_core.store import ObjectInfo, ObjectStore, Part
@@ -285,8 +286,8 @@ def _fault(bucket: ObjectStore, upload: Upload, source: ObjectInfo) -> Reason | 
     """What is wrong with the source, None when a worker may have it."""
     if source.size != upload.source_bytes:
         return uploads.SIZE_DIFFERS
-    head = bucket.get_range(upload.source_key, 0, min(uploads.SNIFF_BYTES, source.size))
-    return None if uploads.looks_like_video(head) else uploads.NOT_A_VIDEO
+    head = bucket.get_range(upload.source_key, 0, min(containers.SNIFF_BYTES, source.size))
+    return uploads.fault(head)
 
 
 def _submit(publication: Publication, upload: Upload, source: ObjectInfo, request_id: str) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from academy_core import containers
 from academy_core.errors import Permanent, Reason
 
 MIB = 1024 * 1024
@@ -14,7 +15,6 @@ MAX_PARTS = 1000
 """One page of ListParts, so that resuming is one call (R2 would take 10,000)."""
 URLS_AT_ONCE = 16
 """Presigning takes a little under a millisecond of CPU; one request may hold the event loop for 20 ms."""
-SNIFF_BYTES = 512
 OTHER_TYPES = frozenset({"application/octet-stream", "application/mp4", "application/x-matroska"})
 """What browsers send for recordings whose type their system does not know."""
 
@@ -59,6 +59,8 @@ def check_announced(size: int, content_type: str) -> None:
         raise Permanent(reason=TOO_LARGE)
     if not content_type.startswith("video/") and content_type not in OTHER_TYPES:
         raise Permanent(reason=NOT_A_VIDEO)
+    if containers.is_unsupported_type(content_type):
+        raise Permanent(reason=containers.UNSUPPORTED)
 
 
 def part_bytes(size: int) -> int:
@@ -76,6 +78,13 @@ def missing(size: int, part_size: int, arrived: Collection[Part]) -> list[Part]:
     """The parts that have not arrived whole; a part of another size counts as missing."""
     there = set(arrived)
     return [part for part in parts(size, part_size) if part not in there]
+
+
+def fault(head: bytes) -> Reason | None:
+    """Why a file beginning with these bytes cannot become a lecture; None when a worker may have it."""
+    if containers.is_unsupported(head):
+        return containers.UNSUPPORTED
+    return None if looks_like_video(head) else NOT_A_VIDEO
 
 
 def looks_like_video(head: bytes) -> bool:
