@@ -420,6 +420,30 @@ def ends_silent(made: media.Published) -> None:
     assert max(map(abs, samples[6 * media.RATE :])) < 50 < max(map(abs, samples[: 4 * media.RATE]))
 
 
+LATE = (
+    *X264[:4],
+    "-b:v",
+    "12M",
+    "-minrate",
+    "12M",
+    "-maxrate",
+    "12M",
+    "-bufsize",
+    "12M",
+    "-x264-params",
+    "nal-hrd=cbr",
+)
+"""MPEG-TS whose sound begins behind 7 MB, when ffmpeg has long stopped looking what its streams are."""
+
+
+def begins_late(made: media.Published) -> None:
+    """Silence up to 5 s; from there on the sound, in time with the picture: its beep at the last flash."""
+    samples = media.read_sound(made.joined("audio"))[1024:]
+    assert max(map(abs, samples[: int(4.9 * media.RATE)])) < 50
+    loud = next(at for at, sample in enumerate(samples) if abs(sample) > 8000)
+    assert loud / media.RATE == pytest.approx(int(0.93 * SECONDS * FPS) / 30, abs=2 / 30)
+
+
 def stands_still(made: media.Published) -> None:
     """The last picture stands while the sound goes on."""
     numbers, _ = media.read_frames(made.joined("160p"), 214, 160)
@@ -494,6 +518,12 @@ ROWS: dict[str, Row] = {
     "tracks": Row(tracks, sound=False, check=is_korean),
     "programs": Row(programs, way="copy"),
     "sound-unknown": Row(spatial("two.mp4", "-map", "0:a", "-map", "0:a")),
+    "sound-late": Row(
+        coded("late.ts", *LATE, "-af", "aselect=gte(t\\,5)", "-c:a", "aac"),
+        way="copy",
+        sound=False,
+        check=begins_late,
+    ),
     "sound-shorter": Row(coded("short.mp4", "-c:v", "copy", "-af", "atrim=end=5"), sound=False, check=ends_silent),
     "sound-longer": Row(
         coded("longer.mp4", "-c:v", "copy", "-af", "apad,atrim=end=10"), seconds=10, numbers="no", check=stands_still
@@ -563,7 +593,7 @@ def test_inputs(sources: Sources, worker: media.Worker, name: str) -> None:
     assert set(ways or ["direct"]) == {row.way}
     assert (encoding.rungs[0].width, encoding.rungs[0].height) == row.size
     assert made.plan.duration_seconds == pytest.approx(row.seconds, abs=0.11)
-    assert (encoding.audio is not None) == row.sound or name in {"tracks", "sound-shorter"}
+    assert (encoding.audio is not None) == row.sound or name in {"tracks", "sound-late", "sound-shorter"}
     best = encoding.rungs[0].name
     times = media.track(made.joined(best)).presentation_times
     assert len(times) == encoding.total_frames

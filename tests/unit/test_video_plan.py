@@ -249,6 +249,23 @@ def test_lpcm_that_matroska_cannot_name_keeps_its_bits(codec: str, samples: str,
     assert plan.normalise(INPUT, source(audios=(sound,)), "copy").sound_codec == made_with
 
 
+@pytest.mark.parametrize(
+    ("container", "rates", "far", "late"),
+    [
+        ("mpegts", [0], False, True),
+        ("mpegts", [48_000, 0], False, True),
+        ("mpegts", [48_000], False, False),
+        ("mpegts", [0], True, False),
+        (MP4, [0], False, False),
+    ],
+)
+def test_only_a_stream_that_lists_what_has_not_come_yet_is_looked_at_again(
+    container: str, rates: list[int], *, far: bool, late: bool
+) -> None:
+    sounds = tuple(dataclasses.replace(AUDIO, rate=rate) for rate in rates)
+    assert source(container=container, audios=sounds, far=far).shows_late is late
+
+
 def test_sound_without_a_decoder_is_passed_over_or_refused_as_sound() -> None:
     unknown = dataclasses.replace(AUDIO, codec="unknown", language="kor")
     usable = dataclasses.replace(AUDIO, index=2)

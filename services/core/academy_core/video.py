@@ -171,6 +171,8 @@ class NormaliseInput(Payload):
     """The sound's packets carry their own description (ADTS)."""
     sound_codec: Literal["copy", "pcm_s16le", "pcm_s24le"] = "copy"
     """What the intermediate's sound is made with: LPCM that Matroska has no name for becomes its PCM, bit for bit."""
+    far: bool = False
+    """What its streams are shows late: one that is declared in front begins far behind."""
     rotation: int = 0
     """The display matrix's, degrees: a copy loses it."""
     picture: Picture = Picture()

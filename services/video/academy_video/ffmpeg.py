@@ -35,12 +35,18 @@ _INPUT = {
     "recv_buffer_size": 32_768,  # what waits in a socket when ffmpeg jumps was fetched in vain
     "max_pixels": ladder.MAX_PIXELS,
 }
+_FAR = {"probesize": 64 * 1024 * 1024, "analyzeduration": 300_000_000}
+"""How far a header is looked for where a stream is declared in front that begins later (bytes, microseconds)."""
 _FRAGMENTS = "+frag_keyframe+empty_moov+default_base_moof+skip_trailer+frag_discont"
 
 
-def source_options(url: str) -> list[str]:
-    """Input options for ffmpeg and ffprobe. ValueError unless the source is on loopback (`reader.serving`)."""
-    return [word for name, value in _source_options(url).items() for word in (f"-{name}", str(value))]
+def source_options(url: str, *, far: bool = False) -> list[str]:
+    """Input options for ffmpeg and ffprobe. ValueError unless the source is on loopback (`reader.serving`).
+
+    `far`: what its streams are shows late.
+    """
+    options = {**_source_options(url), **(_FAR if far else {})}
+    return [word for name, value in options.items() for word in (f"-{name}", str(value))]
 
 
 def _source_options(url: str) -> dict[str, Any]:
@@ -496,10 +502,10 @@ def _mapped(task: NormaliseInput) -> list[str]:
     return [*words, *(word for name, value in _STREAM.items() for word in (f"-{name}", str(value)))]
 
 
-def _streamed(binary: str, url: str) -> list[str]:
+def _streamed(binary: str, task: NormaliseInput, url: str) -> list[str]:
     """Read once from front to end, times that are missing or jump put right by ffmpeg."""
     quiet = (binary, "-hide_banner", "-nostdin", "-v", "error")
-    return [*quiet, *source_options(url), "-seekable", "0", "-fflags", "+genpts", "-i", url]
+    return [*quiet, *source_options(url, far=task.far), "-seekable", "0", "-fflags", "+genpts", "-i", url]
 
 
 def _measured(task: NormaliseInput, pipe: int | None) -> list[str]:
@@ -515,7 +521,7 @@ def copy_command(binary: str, task: NormaliseInput, url: str, pipe: int | None) 
     samples.
     """
     codecs = ("-c:v", "copy", "-c:a", task.sound_codec)
-    return [*_streamed(binary, url), *_mapped(task), *codecs, *_MATROSKA, *_measured(task, pipe)]
+    return [*_streamed(binary, task, url), *_mapped(task), *codecs, *_MATROSKA, *_measured(task, pipe)]
 
 
 def packed_commands(binary: str, task: NormaliseInput, url: str, pipe: int | None) -> list[list[str]]:
@@ -532,7 +538,7 @@ def packed_commands(binary: str, task: NormaliseInput, url: str, pipe: int | Non
     quiet = (binary, "-hide_banner", "-nostdin", "-v", "error")
     taken = ("-protocol_whitelist", "pipe", "-format_whitelist", "mov", "-f", "mp4", "-c:a", "pcm_u8", "-i", "pipe:0")
     return [
-        [*_streamed(binary, url), *_mapped(task), "-c", "copy", *fragments, *_measured(task, pipe)],
+        [*_streamed(binary, task, url), *_mapped(task), "-c", "copy", *fragments, *_measured(task, pipe)],
         [*quiet, *taken, "-map", "0", "-fflags", "+bitexact", "-c", "copy", "-bsf:a", "mov2textsub", *_MATROSKA],
     ]
 

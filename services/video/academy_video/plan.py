@@ -431,6 +431,7 @@ def normalise(task: PlanInput, source: Source, way_: Way) -> NormaliseInput:
         video_stream_index=video.index,
         audio_stream_index=None if audio is None else audio.index,
         packed_sound=audio is not None and audio.packed,
+        far=source.far,
         sound_codec="copy" if audio is None else _sound_codec(audio),
         rotation=0 if way_ == "encode" else video.rotation,
         picture=picture(video),

@@ -89,11 +89,19 @@ class Source:
     audios: tuple[AudioStream, ...]
     programs: tuple[frozenset[int], ...] = ()
     """Indices of the streams of each program, where the container has programs (MPEG-TS)."""
+    far: bool = False
+    """What the streams are was looked for far behind the front."""
+
+    @property
+    def shows_late(self) -> bool:
+        """Whether a sound was declared of which nothing has come yet: MPEG-TS lists its streams in front."""
+        return self.container == "mpegts" and not self.far and any(audio.rate == 0 for audio in self.audios)
 
 
-def streams_command(ffprobe: str, url: str) -> list[str]:
-    """The command line that prints the header as JSON."""
-    return [ffprobe, "-v", "error", *ffmpeg.source_options(url), "-show_entries", _FIELDS, "-of", "json", url]
+def streams_command(ffprobe: str, url: str, *, far: bool = False) -> list[str]:
+    """The command line that prints the header as JSON; `far`: see Source."""
+    options = ffmpeg.source_options(url, far=far)
+    return [ffprobe, "-v", "error", *options, "-show_entries", _FIELDS, "-of", "json", url]
 
 
 def tail_command(ffprobe: str, url: str, start: Fraction) -> list[str]:
@@ -104,8 +112,8 @@ def tail_command(ffprobe: str, url: str, start: Fraction) -> list[str]:
     return [ffprobe, "-v", "error", *options, "-read_intervals", span, "-show_entries", entries, "-of", "csv=p=0", url]
 
 
-def parse(text: str) -> Source:
-    """Source from `streams_command`'s output. Cover art is left out. ValueError when it is not such output."""
+def parse(text: str, *, far: bool = False) -> Source:
+    """Source from `streams_command`'s output, of the same `far`. Cover art is left out. ValueError where it is none."""
     document = json.loads(text)
     streams: Sequence[Mapping[str, Any]] = document.get("streams", ())
     container = document.get("format", {})
@@ -125,6 +133,7 @@ def parse(text: str) -> Source:
             frozenset(int(stream["index"]) for stream in program.get("streams", ()))
             for program in document.get("programs", ())
         ),
+        far=far,
     )
 
 

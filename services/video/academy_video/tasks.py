@@ -183,8 +183,13 @@ def _check_source(tools: Tools, task: PlanInput) -> None:
 
 
 def _probe(tools: Tools, context: TaskContext[PlanInput], served: reader.Served) -> probe.Source:
-    output = _ffprobe(tools, context, served, probe.streams_command(tools.ffprobe, served.url))
-    return probe.parse(output)
+    source = _header(tools, context, served, far=False)
+    return _header(tools, context, served, far=True) if source.shows_late else source
+
+
+def _header(tools: Tools, context: TaskContext[PlanInput], served: reader.Served, *, far: bool) -> probe.Source:
+    command = probe.streams_command(tools.ffprobe, served.url, far=far)
+    return probe.parse(_ffprobe(tools, context, served, command), far=far)
 
 
 def _tails(
