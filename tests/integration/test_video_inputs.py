@@ -98,6 +98,15 @@ def streamed(name: str, *words: str) -> Make:
     return make
 
 
+def recorder_av1(sources: Sources) -> Path:
+    """The same with AV1, in two steps: this encoder says only at its end what stands in front."""
+    coding = ("-c:v", "libaom-av1", "-cpu-used", "8", "-usage", "realtime", "-b:v", "2M", "-g", "60")
+    made = sources.make("ra.mp4", *coding, "-c:a", "libopus")
+    path = sources.folder / "ra.webm"
+    path.write_bytes(media.ffmpeg("-i", made, *COPY, "-f", "webm", "pipe:1", level="error"))
+    return path
+
+
 def turned(name: str, degrees: int, *words: str) -> Make:
     """Stored lying down with a display matrix, as phones do."""
     filters = {90: "transpose=clock", 180: "hflip,vflip", 270: "transpose=cclock"}[degrees]
@@ -359,6 +368,25 @@ def programs(sources: Sources) -> Path:
     )
 
 
+def covered(sources: Sources) -> Path:
+    """MP4 with a still as its cover, which is a stream of pictures too."""
+    cover = ("-f", "lavfi", "-i", "color=red:s=640x640:d=0.04", "-map", "0", "-map", "1", *COPY, "-c:v:1", "mjpeg")
+    return sources.make("cover.mp4", *cover, "-disposition:v:1", "attached_pic")
+
+
+def trimmed(sources: Sources) -> Path:
+    """MP4 cut by a phone: its edit list leaves out six pictures in front, which are still there to be decoded."""
+    path = sources.folder / "trimmed.mp4"
+    words = (*COPY, "-avoid_negative_ts", "disabled")
+    media.ffmpeg("-ss", "0.2", "-i", sources.numbered.path, *words, path, level="error")
+    return path
+
+
+def begins_at_6(made: media.Published) -> None:
+    numbers, _ = media.read_frames(made.joined("160p"), 214, 160)
+    assert numbers == list(range(6, 240))
+
+
 def spatial(name: str, *sounds: str) -> Make:
     """MP4 whose first sound is one that ffmpeg does not know, as phones record beside AAC."""
 
@@ -468,12 +496,17 @@ ROWS: dict[str, Row] = {
         streamed("r.webm", *("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "16", "-b:v", "2M"), "-f", "webm"),
         way="copy",
     ),
+    "recorder-vp9": Row(streamed("r9.webm", "-c:v", "libvpx-vp9", *FAST_VPX, "-f", "webm"), way="copy"),
+    "recorder-av1": Row(recorder_av1, way="copy"),
+    "recorder-h264": Row(streamed("rh.mkv", "-c:v", "copy", "-c:a", "libopus", "-f", "matroska"), way="copy"),
     "mp4-fragmented": Row(copied("f.mp4", "-movflags", "+frag_keyframe+empty_moov+default_base_moof"), way="copy"),
     "ts": Row(copied("a.ts"), way="copy"),
     "flv": Row(copied("a.flv"), way="copy"),
     "avi-mjpeg": Row(coded("m.avi", *BIG, "-c:v", "mjpeg", "-q:v", "3", "-c:a", "pcm_s16le"), way="copy"),
     "avi-h264": Row(copied("b.avi"), way="encode"),
     "mpg": Row(coded("a.mpg", *BIG, "-c:v", "mpeg2video", "-b:v", "4M", "-c:a", "mp2"), way="copy"),
+    "m2ts": Row(coded("a.m2ts", *M2TS, "-c:a", "ac3"), way="copy"),
+    "vob": Row(dvd("a.vob", "-c:a", "ac3"), way="copy"),
     "m2ts-lpcm": Row(coded("l.m2ts", *M2TS, "-c:a", "pcm_bluray", "-sample_fmt", "s16"), way="copy"),
     "vob-lpcm": Row(dvd("l.vob", "-c:a", "pcm_s16be"), way="copy"),
     "hevc": Row(coded("h.mp4", *BIG, "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none")),
@@ -496,6 +529,8 @@ ROWS: dict[str, Row] = {
         lossless("q.mov", "-c:v", "qtrle"), size=(284, 160), seconds=2, numbers="no", sound=False, check=is_green
     ),
     "png": Row(lossless("p.mov", "-c:v", "png"), size=(284, 160), seconds=2, numbers="no", sound=False, check=is_green),
+    "cover": Row(covered),
+    "edit-list": Row(trimmed, seconds=7.8, numbers="gap", check=begins_at_6),
     "vfr": Row(coded("v.mkv", "-vf", VFR, *X264, "-fps_mode", "passthrough", "-an"), numbers="rising", sound=False),
     "rotated": Row(turned("t.mp4", 90)),
     "rotated-180": Row(turned("u.mp4", 180)),
@@ -515,6 +550,10 @@ ROWS: dict[str, Row] = {
     "no-sound": Row(copied("n.mp4", "-an"), sound=False),
     "mono": Row(coded("mono.mp4", "-c:v", "copy", "-ac", "1")),
     "surround": Row(coded("5.1.mp4", "-c:v", "copy", "-af", "pan=5.1|FC=c0|FL=0.1*c0|FR=0.1*c0", "-c:a", "aac")),
+    "surround-seven": Row(coded("7.1.mp4", "-c:v", "copy", "-af", "pan=7.1|FC=c0|FL=0.1*c0|BR=0.1*c0", "-c:a", "aac")),
+    "mkv-eac3": Row(coded("e.mkv", "-c:v", "copy", "-c:a", "eac3")),
+    "mkv-dts": Row(coded("d.mkv", "-c:v", "copy", "-c:a", "dca", "-strict", "-2")),
+    "mkv-flac": Row(coded("f.mkv", "-c:v", "copy", "-c:a", "flac")),
     "tracks": Row(tracks, sound=False, check=is_korean),
     "programs": Row(programs, way="copy"),
     "sound-unknown": Row(spatial("two.mp4", "-map", "0:a", "-map", "0:a")),
