@@ -5,6 +5,7 @@ recorder, a browser or a camera makes; what comes out is read back frame by fram
 """
 
 import array
+import colorsys
 import re
 import subprocess
 from collections.abc import Callable, Sequence
@@ -255,9 +256,20 @@ def untagged(sources: Sources) -> Path:
     return bright(sources.folder / "untagged.mkv", "smpte2084", "tv", *coding)
 
 
+PATCHES = ((192, 32, 32), (32, 160, 64), (32, 64, 192), (216, 160, 128), (200, 176, 32), (128, 128, 128))
+"""Red, green, blue, skin, yellow, grey: what SDR's colours are before they are put among HDR's."""
+
+
 def bright(path: Path, transfer: str, values: str, *coding: str) -> Path:
+    """White and black halves above, patches of colour below."""
+    side = 320 // len(PATCHES)
+    patches = "".join(
+        f"drawbox=x={number * side}:y=180:w={side}:h=60:color=0x{bytes(colour).hex()}:t=fill,"
+        for number, colour in enumerate(PATCHES)
+    )
     graph = (
-        "color=white:s=320x240:r=30:d=4,drawbox=w=iw/2:h=ih:color=black:t=fill,format=yuv420p,"
+        f"color=white:s=320x240:r=30:d=4,format=rgb24,drawbox=w=iw/2:h=ih:color=black:t=fill,{patches}"
+        "scale=out_color_matrix=bt709:out_range=tv,format=yuv444p,"
         "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv,"
         "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt2020,"
         f"zscale=t={transfer}:m=bt2020nc:p=bt2020:r={values}:npl=100,format=yuv420p10le"
@@ -293,6 +305,21 @@ def is_sdr(made: media.Published) -> None:
     )
     found = subprocess.run((*words, "-"), input=made.joined(rung.name), capture_output=True, timeout=60, check=True)
     assert found.stdout.decode().split() == ["yuv420p,bt709,bt709"]
+    shows_patches(made.joined(rung.name), rung.width, rung.height)
+
+
+def shows_patches(data: bytes, width: int, height: int) -> None:
+    """Each patch has its colour again: tone mapping takes up to a tenth of what is bright and leaves the hue."""
+    shown = ("-vf", "scale=in_color_matrix=bt709:in_range=tv,format=rgb24", "-frames:v", "1", "-f", "rawvideo")
+    raw = media.ffmpeg("-i", "pipe:0", *shown, "pipe:1", stdin=data)
+    row = height * 7 // 8 * width
+    for number, colour in enumerate(PATCHES):
+        at = 3 * (row + (2 * number + 1) * width // (2 * len(PATCHES)))
+        found = tuple(raw[at : at + 3])
+        assert found == pytest.approx(colour, abs=20), f"{colour} comes out as {found}"
+        if len(set(colour)) > 1:
+            hues = [360 * colorsys.rgb_to_hsv(*each)[0] for each in (colour, found)]
+            assert abs((hues[0] - hues[1] + 180) % 360 - 180) < 8, f"{colour} comes out as {found}"
 
 
 def green(sources: Sources) -> Path:
