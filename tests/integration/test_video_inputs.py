@@ -29,6 +29,7 @@ FPS = Fraction(30)
 BIG = ("-vf", "scale=640:480:flags=neighbor")
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "60")
 COPY = ("-c", "copy")
+LAVFI = ("-f", "lavfi", "-i")
 DOCS = Path(__file__).parents[2] / "docs/services/video.md"
 
 
@@ -347,22 +348,45 @@ def is_green(made: media.Published) -> None:
     assert abs(plane[len(plane) // 2] - 173) <= 3
 
 
+STEP, TRACK = 40, 560
+"""How far the square moves from field to field, and after how far it begins again, pixels of the source's 640."""
+
+
 def is_progressive(made: media.Published) -> None:
-    words = (media.FFMPEG, "-hide_banner", "-nostdin", "-i", "pipe:0", "-vf", "idet", "-f", "null", "-")
-    done = subprocess.run(words, input=made.joined("160p"), capture_output=True, timeout=60, check=True)
-    found = re.search(rb"Multi frame detection: TFF:\s*(\d+) BFF:\s*(\d+) Progressive:\s*(\d+)", done.stderr)
-    assert found is not None
-    top, bottom, progressive = map(int, found.groups())
-    assert top + bottom <= progressive // 20
+    """One picture of each two fields: the square is seen once in it, and moves on by two steps."""
+    assert Fraction(made.plan.encoding.fps_num, made.plan.encoding.fps_den) == 25
+    places = []
+    for plane in planes(made, "160p"):
+        row = plane[214 * 143 : 214 * 144]
+        assert sum(60 < value < 180 for value in row) <= 6, "it is where both fields have it"
+        places.append(next(at for at, value in enumerate(row) if value >= 180) * 640 / 214)
+    moved = [(after - before) % TRACK for before, after in pairwise(places[2:-4])]
+    assert moved == pytest.approx([2 * STEP] * len(moved), abs=4)
 
 
-def interlaced(sources: Sources) -> Path:
-    """50 fields a second, as a camcorder: every frame is combed where things move."""
-    path = sources.folder / "interlaced.ts"
-    graph = "testsrc2=s=640x480:r=50:d=6,tinterlace=interleave_top,fieldorder=tff"
-    coding = ("-c:v", "mpeg2video", "-q:v", "3", "-flags", "+ildct+ilme", "-top", "1", "-g", "15")
-    media.ffmpeg("-f", "lavfi", "-i", graph, *coding, path, level="error")
-    return path
+MPEG2 = ("-c:v", "mpeg2video", "-q:v", "3", "-flags", "+ildct+ilme", "-g", "15", "-c:a", "mp2")
+MBAFF = ("-c:v", "libx264", "-preset", "ultrafast", "-flags", "+ildct+ilme", "-g", "50", "-c:a", "aac")
+
+
+def interlaced(name: str, first: str, *coding: str) -> Make:
+    """50 fields a second, as a camcorder: both of a frame have its number, and a square moves from field to field."""
+
+    def make(sources: Sources) -> Path:
+        numbered = media.numbered_lecture(sources.folder / f"25-{name}.mp4", Fraction(25), SECONDS, murmur=False)
+        path, order = sources.folder / name, f"{first[0]}ff"
+        graph = (
+            f"[1:v][2:v]overlay=x=mod(n*{STEP}\\,{TRACK})[track];[0:v]fps=50,scale=640:480:flags=neighbor[numbers];"
+            f"[numbers][track]overlay=y=400:shortest=1,tinterlace=interleave_{first},setfield={order}"
+        )
+        moving = [word for drawn in ("black:s=640x60", "white:s=80x60") for word in (*LAVFI, f"color={drawn}:r=50")]
+        words = ("-filter_complex", graph, *coding, "-field_order", order[0] * 2)
+        media.ffmpeg("-i", numbered.path, *moving, *words, path, level="error")
+        shown = ("-select_streams", "v", "-show_entries", "frame=interlaced_frame,top_field_first", "-of", "csv=p=0")
+        done = subprocess.run((media.FFPROBE, "-v", "error", *shown, path), capture_output=True, check=True, text=True)
+        assert {line[:3] for line in done.stdout.split()} == {f"1,{int(first == 'top')}"}
+        return path
+
+    return make
 
 
 def at_rate(expected: Fraction) -> Callable[[media.Published], None]:
@@ -566,7 +590,14 @@ ROWS: dict[str, Row] = {
     ),
     "odd-size": Row(coded("o.mp4", "-vf", "scale=321:241:flags=neighbor,format=yuv444p", *X264[:4]), size=(214, 160)),
     "anamorphic": Row(coded("s.mp4", "-vf", "scale=160:240,setsar=2", *X264)),
-    "interlaced": Row(interlaced, way="copy", seconds=6, numbers="no", sound=False, check=is_progressive),
+    "interlaced": Row(interlaced("it.ts", "top", *MPEG2, "-top", "1"), way="copy", check=is_progressive),
+    "interlaced-bottom": Row(interlaced("ib.ts", "bottom", *MPEG2, "-top", "0"), way="copy", check=is_progressive),
+    "interlaced-mbaff": Row(
+        interlaced("mt.ts", "top", *MBAFF, "-x264-params", "tff=1"), way="copy", check=is_progressive
+    ),
+    "interlaced-mbaff-bottom": Row(
+        interlaced("mb.ts", "bottom", *MBAFF, "-x264-params", "bff=1"), way="copy", check=is_progressive
+    ),
     "rgb": Row(green, seconds=4, numbers="no", sound=False, check=is_green),
     "ten-bit": Row(coded("ten.mp4", *X264[:4], "-pix_fmt", "yuv420p10le")),
     "hdr-pq": Row(hdr("smpte2084"), seconds=4, numbers="no", sound=False, check=is_sdr),

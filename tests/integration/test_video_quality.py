@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -136,6 +137,72 @@ def test_the_peak_in_any_window_is_within_a_tenth_of_the_cap(noise: Path, tmp_pa
     for bandwidth in made.result.bandwidths:
         cap = next(rung.max_rate for rung in made.plan.encoding.rungs if rung.name == bandwidth.name)
         assert bandwidth.peak <= 1.1 * cap
+
+
+PRODUCTION = plan.Rules(segment_seconds=6, min_segments=3)
+
+
+def test_no_six_seconds_of_picture_and_sound_are_more_than_the_master_says(tmp_path: Path) -> None:
+    """The ladder's own values on the worst picture, across the border of its chunks; what a player has to fetch."""
+    path = tmp_path / "noise.mp4"
+    graph = "testsrc2=s=854x480:r=30:d=18,noise=alls=60:allf=t"
+    sound = "anoisesrc=r=48000:d=18:a=0.3"
+    media.ffmpeg(*LAVFI, graph, *LAVFI, sound, *FAST, "-crf", "23", "-g", "75", "-c:a", "aac", path, level="error")
+    made = published(tmp_path, path, PRODUCTION)
+    (rung,) = made.plan.encoding.rungs
+    assert (rung.name, rung.max_rate, len(made.chunks)) == ("480p", 1_000_000, 2)
+    samples = sorted(sample for name in (rung.name, "audio") for sample in timed_bits(made, name))
+    starts = [at for at, _ in timed_bits(made, rung.name)][: -6 * 30]
+    peak = max(sum(bits for at, bits in samples if start <= at < start + 6) / 6 for start in starts)
+    early, measured = (
+        int(re.findall(r"[:,]BANDWIDTH=(\d+)", text)[0])
+        for text in (
+            playlists.early_master(made.plan, made.chunks),
+            playlists.measured_master(made.plan, made.chunks, made.result),
+        )
+    )
+    assert peak > 0.7 * early, "it is no hard source"
+    assert peak <= 1.1 * min(early, measured)
+    parts = [[segment for part in made.parts(name) for segment in part.segments] for name in (rung.name, "audio")]
+    # A sound segment is as long as its picture's but for a packet.
+    assert all(8 * (picture.bytes + sound.bytes) / 6 <= 1.01 * measured for picture, sound in zip(*parts, strict=True))
+
+
+def timed_bits(made: media.Published, name: str) -> Iterator[tuple[float, int]]:
+    """(seconds, bits) of every sample of a rendition."""
+    (timescale,) = {part.timescale for part in made.parts(name)}
+    for fragment in media.track(made.joined(name)).fragments:
+        at = fragment.decode_time
+        for sample in fragment.samples:
+            yield at / timescale, 8 * sample.size
+            at += sample.duration
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ("426x240", {"240p": (426, 240)}),
+        ("640x360", {"360p": (640, 360)}),
+        ("854x480", {"480p": (854, 480)}),
+        ("1920x1080", {"1080p": (1920, 1080), "720p": (1280, 720), "480p": (854, 480)}),
+        ("3840x2160", {"1080p": (1920, 1080), "720p": (1280, 720), "480p": (854, 480)}),
+    ],
+)
+def test_the_production_ladder_gives_each_source_its_rungs(
+    tmp_path: Path, size: str, expected: dict[str, tuple[int, int]]
+) -> None:
+    """Nothing is scaled up; below the last rung there is one of the source's own size."""
+    media.ffmpeg(*LAVFI, f"testsrc2=s={size}:r=10:d=1", *FAST, tmp_path / "source.mp4", level="error")
+    made = published(tmp_path, tmp_path / "source.mp4", PRODUCTION)
+    show = ("-show_entries", "frame=width,height,sample_aspect_ratio", "-of", "csv=p=0", "-")
+    for rung in made.plan.encoding.rungs:
+        words = (media.FFPROBE, "-v", "error", *show)
+        done = subprocess.run(words, input=made.joined(rung.name), capture_output=True, timeout=60, check=True)
+        width, height = expected[rung.name]
+        assert [line.strip(",") for line in done.stdout.decode().split()] == [f"{width},{height},1:1"] * 10
+    master = made.write_files(tmp_path / "out").read_text()
+    resolutions = re.findall(r"RESOLUTION=(\d+)x(\d+)", master)
+    assert [(int(width), int(height)) for width, height in resolutions] == list(expected.values())
 
 
 def test_the_production_ladder_keeps_its_promise_by_arithmetic() -> None:
