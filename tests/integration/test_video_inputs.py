@@ -493,6 +493,13 @@ def shows_one(made: media.Published) -> None:
     assert made.result.patched_seconds == 0
 
 
+def shows_those_kept(made: media.Published) -> None:
+    """Each picture in its frame, and the one before where it was dropped; the flashes were not."""
+    numbers, flashing = media.read_frames(made.joined("160p"), 214, 160)
+    assert numbers == [frame - max(0, frame % 11 - 7) for frame in range(SECONDS * 30 - 1)]
+    check_sound(made, numbers, flashing)
+
+
 def ends_silent(made: media.Published) -> None:
     samples = media.read_sound(made.joined("audio"))
     assert len(samples) == pytest.approx(SECONDS * media.RATE, abs=2048)
@@ -535,6 +542,9 @@ DV = ("-vf", "scale=720:480:flags=neighbor,setsar=8/9,fps=30000/1001,format=yuv4
 HD = "scale=1280:720:flags=neighbor,setsar=1,format=yuv422p"
 FAST_VPX = ("-deadline", "realtime", "-cpu-used", "8", "-g", "60")
 REPEATED = ("-x264-params", "repeat-headers=1:keyint=60")
+PCM = ("-c:a", "pcm_s16le")
+DROPPED = "scale=640:480:flags=neighbor,select=lt(mod(n\\,11)\\,8)"
+"""Three pictures of eleven are missing."""
 VFR = "setpts='(N+if(between(mod(N,10),3,6),0.6,0))/30/TB'"
 
 ROWS: dict[str, Row] = {
@@ -555,6 +565,13 @@ ROWS: dict[str, Row] = {
     "flv": Row(copied("a.flv"), way="copy"),
     "avi-mjpeg": Row(coded("m.avi", *BIG, "-c:v", "mjpeg", "-q:v", "3", "-c:a", "pcm_s16le"), way="copy"),
     "avi-h264": Row(copied("b.avi"), way="encode"),
+    "avi-dropped": Row(
+        coded("d.avi", "-vf", DROPPED, "-fps_mode", "vfr", "-enc_time_base", "1/30", *X264, "-bf", "0", *PCM),
+        way="copy",
+        numbers="no",
+        check=shows_those_kept,
+    ),
+    "avi-mpeg1": Row(coded("m1.avi", *BIG, "-c:v", "mpeg1video", "-b:v", "4M", "-bf", "0", *PCM), way="encode"),
     "mpg": Row(coded("a.mpg", *BIG, "-c:v", "mpeg2video", "-b:v", "4M", "-c:a", "mp2"), way="copy"),
     "m2ts": Row(coded("a.m2ts", *M2TS, "-c:a", "ac3"), way="copy"),
     "vob": Row(dvd("a.vob", "-c:a", "ac3"), way="copy"),

@@ -284,6 +284,7 @@ def test_an_encode_in_many_stretches_loses_no_frame(
 
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-b_strategy", "0", "-g", "60")
 MPEG4 = ("-vf", "scale=640:480:flags=neighbor", "-c:v", "mpeg4", "-q:v", "2", "-g", "60")
+MPEG = ("-vf", "scale=640:480:flags=neighbor", "-c:v", "-b:v", "4M", "-g", "60")
 REORDERED: dict[str, tuple[str, ...]] = {
     "h264-1": (*X264, "-bf", "1"),
     "h264-2": (*X264, "-bf", "2", "-x264-params", "b-pyramid=none"),
@@ -294,8 +295,11 @@ REORDERED: dict[str, tuple[str, ...]] = {
     "mpeg4-1": (*MPEG4, "-bf", "1"),
     "mpeg4-2": (*MPEG4, "-bf", "2"),
     "mpeg4-packed": (*MPEG4, "-bf", "1"),
+    "mpeg1-none": (*MPEG[:3], "mpeg1video", *MPEG[3:], "-bf", "0"),
+    "mpeg1-2": (*MPEG[:3], "mpeg1video", *MPEG[3:], "-bf", "2"),
+    "mpeg2-2": (*MPEG[:3], "mpeg2video", *MPEG[3:], "-bf", "2"),
 }
-"""How AVI's pictures come to lie in another order than that in which they are shown."""
+"""How AVI's pictures come to lie in another order than that in which they are shown, or to be held back as if so."""
 _VOP, _B = b"\0\0\1\xb6", 2
 
 
@@ -402,6 +406,26 @@ def encoded(worker: media.Worker, outcome: Outcome) -> bool:
     """Whether the stretch was encoded, or else copied."""
     assert isinstance(outcome.result, NormaliseResult)
     return worker.tools.index(media.PREFIX, outcome.result.index).encoded
+
+
+@pytest.mark.parametrize("coding", [(*X264[:4], "-bf", "0"), (*MPEG4[:6], "-bf", "0")], ids=["h264", "mpeg4"])
+@pytest.mark.parametrize("every", [11, 8], ids=["dropped", "all"])
+@pytest.mark.usefixtures("hurried")
+def test_the_picture_of_avi_without_b_frames_keeps_in_step(
+    worker: media.Worker, numbered: media.Numbered, tmp_path: Path, coding: tuple[str, ...], every: int
+) -> None:
+    """Also where a screen recorder dropped pictures: packets without a byte stand for them, the one before stands."""
+    kept = [number for number in range(SECONDS * 30) if number % every < 8]
+    shown = f"scale=640:480:flags=neighbor,select=lt(mod(n\\,{every})\\,8)"
+    words = (*coding, "-g", "15", "-vf", shown, "-fps_mode", "vfr", "-enc_time_base", "1/30", "-c:a", "pcm_s16le")
+    ways: list[str] = []
+    made = media.publish(
+        worker, media.upload_source(worker.store, recorded(numbered, tmp_path / "a.avi", *words)), ways
+    )
+    assert set(ways) == {"copy"}
+    assert len(ways) > 3, "it was not cut"
+    expected = [max(number for number in kept if number <= frame) for frame in range(SECONDS * 30)]
+    assert numbers_in_step(made) == expected
 
 
 @pytest.mark.usefixtures("hurried")

@@ -508,6 +508,15 @@ def _streamed(binary: str, task: NormaliseInput, url: str) -> list[str]:
     return [*quiet, *source_options(url, far=task.far), "-seekable", "0", "-fflags", "+genpts", "-i", url]
 
 
+def _copied(task: NormaliseInput) -> list[str]:
+    """AVI has one time of a picture: where none waits for others that of its decoding is that of its showing.
+
+    ffmpeg would take the next one's, which is late where pictures were dropped.
+    """
+    own_times = task.container == "avi"
+    return ["-c:v", "copy", "-c:a", task.sound_codec, *(("-bsf:v", "setts=pts=DTS") if own_times else ())]
+
+
 def _measured(task: NormaliseInput, pipe: int | None) -> list[str]:
     if task.audio_stream_index is None or pipe is None:
         return []
@@ -520,8 +529,7 @@ def copy_command(binary: str, task: NormaliseInput, url: str, pipe: int | None) 
     How loud the sound is, is printed to `pipe` on the way, if there is one. LPCM comes out in packets of the same
     samples.
     """
-    codecs = ("-c:v", "copy", "-c:a", task.sound_codec)
-    return [*_streamed(binary, task, url), *_mapped(task), *codecs, *_MATROSKA, *_measured(task, pipe)]
+    return [*_streamed(binary, task, url), *_mapped(task), *_copied(task), *_MATROSKA, *_measured(task, pipe)]
 
 
 def packed_commands(binary: str, task: NormaliseInput, url: str, pipe: int | None) -> list[list[str]]:
@@ -538,7 +546,7 @@ def packed_commands(binary: str, task: NormaliseInput, url: str, pipe: int | Non
     quiet = (binary, "-hide_banner", "-nostdin", "-v", "error")
     taken = ("-protocol_whitelist", "pipe", "-format_whitelist", "mov", "-f", "mp4", "-c:a", "pcm_u8", "-i", "pipe:0")
     return [
-        [*_streamed(binary, task, url), *_mapped(task), "-c", "copy", *fragments, *_measured(task, pipe)],
+        [*_streamed(binary, task, url), *_mapped(task), *_copied(task), *fragments, *_measured(task, pipe)],
         [*quiet, *taken, "-map", "0", "-fflags", "+bitexact", "-c", "copy", "-bsf:a", "mov2textsub", *_MATROSKA],
     ]
 
@@ -572,7 +580,8 @@ def _encoding(  # noqa: PLR0913, PLR0917 - each is one fact of the run
     if task.picture.interlaced:
         picture = _deinterlaced(picture)
     if (held := Fraction(task.held_seconds)) > 0:
-        picture = picture.filter("setpts", f"PTS-round({held}/TB)")
+        # MPEG-1 and MPEG-2 give the first picture its own time.
+        picture = picture.filter("setpts", f"max(PTS-round({held}/TB),round({task.start_seconds}/TB))")
     if saved is not None:
         picture = picture.filter("select", f"gt(t,{seconds(saved + _HALF_MS)})")
     picture = picture.filter("format", "yuv420p10le" if task.picture.hdr else "yuv420p")
