@@ -23,7 +23,7 @@ from support import wait_until
 
 from academy_core.messages import Bell
 from academy_local import client, environment, home, roles, supervisor
-from academy_local.servers import postgres, sqs
+from academy_local.servers import postgres, s3, sqs
 
 READY_SECONDS = 240.0
 VIDEO_QUEUE = "academy-video-jobs"
@@ -71,6 +71,19 @@ def draw(source: Source, target: Path) -> Path:
     return target
 
 
+def undecodable(file: Path, target: Path, *words: str) -> Path:
+    """The file with zeroes in place of its pictures: whatever looks at headers alone takes it for a lecture."""
+    command = ["ffmpeg", "-hide_banner", "-nostdin", "-v", "error", "-i", str(file), "-c", "copy", *words, str(target)]
+    subprocess.run(command, check=True)
+    show = ["-select_streams", "v", "-show_entries", "packet=pos,size", "-of", "csv=p=0", str(target)]
+    listed = subprocess.run(["ffprobe", "-v", "error", *show], check=True, capture_output=True, text=True).stdout
+    data = bytearray(target.read_bytes())
+    for size, at in (map(int, line.split(",")[:2]) for line in listed.split()):
+        data[at : at + size] = bytes(size)
+    target.write_bytes(data)
+    return target
+
+
 class Platform:
     """One running platform, its director signed in."""
 
@@ -81,6 +94,8 @@ class Platform:
             place.folder / "postgres", identity.addresses.postgres, identity.secrets.database
         )
         self.sqs = sqs.Sqs(identity.addresses.sqs).client()
+        secrets = identity.secrets
+        self.s3 = s3.S3(place.folder / "s3", identity.addresses.s3, secrets.store_access, secrets.store_secret).client()
         self.api = client.Client(environment.url(identity.addresses.api))
         self.api.sign_in(home.DIRECTOR_EMAIL, identity.secrets.director)
 
@@ -118,6 +133,23 @@ class Platform:
         ):
             age = "UPDATE ledger_task SET ready_at = ready_at - %s * interval '1 second' WHERE state = 'ready'"
             cursor.execute(age, [seconds])
+
+    def bury_now(self, lecture: str) -> None:
+        """Make the removal of the lecture's publications, if it is decided, due at once."""
+        with (
+            closing(psycopg2.connect(self._database.dsn(environment.DATABASE))) as connection,
+            connection,
+            connection.cursor() as cursor,
+        ):
+            due = "UPDATE lectures_tombstone SET due_at = now() WHERE output_prefix LIKE %s"
+            cursor.execute(due, [f"%/{lecture}/%"])
+
+    def objects(self, lecture: str) -> list[str]:
+        """Keys of all that the bucket of videos holds of the lecture: its source and what was made of it."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=environment.VIDEO_BUCKET)
+        return [
+            str(found["Key"]) for page in pages for found in page.get("Contents", []) if lecture in str(found["Key"])
+        ]
 
     def job(self, lecture: str) -> str:
         """Id of the lecture's newest job."""

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from platform_support import HEAVY, LONG, SHORT, Platform, draw, running
+from platform_support import HEAVY, LONG, SHORT, Platform, draw, running, undecodable
 from support import wait_until
 
 from academy_core.ledger import LEASE_SECONDS
-from academy_local import environment, ports, roles, strays
+from academy_local import client, environment, ports, roles, strays
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -67,6 +67,31 @@ def test_happy_path_on_loopback_alone(platform: Platform) -> None:
         if link.status == psutil.CONN_LISTEN
     }
     assert listening == {ports.HOST}
+
+
+REFUSED = {
+    "/intermediate/": ("source-unreadable", ("-movflags", "+frag_keyframe+empty_moov+default_base_moof")),
+    ".m4s": ("source-damaged", ()),
+}
+"""What is uploaded of a file without one whole picture before it is refused: it is normalised, or its sound is made."""
+
+
+def test_of_a_file_that_is_refused_late_nothing_is_left(platform: Platform, tmp_path: Path) -> None:
+    lectures = {
+        made: platform.submit(made, undecodable(platform.file, tmp_path / f"{number}.mp4", *words))
+        for number, (made, (_, words)) in enumerate(REFUSED.items())
+    }
+    for made, lecture in lectures.items():
+        with pytest.raises(client.Refused) as refused:
+            platform.finish(lecture)
+        assert refused.value.code == REFUSED[made][0]
+    claimed = "SELECT id FROM ledger_task WHERE state = 'claimed'"
+    wait_until(lambda: platform.rows(claimed) == [], 60, "a worker is still at it")
+    for made, lecture in lectures.items():
+        assert any(made in key for key in platform.objects(lecture)), "nothing was uploaded: it shows nothing"
+        platform.bury_now(lecture)
+    for lecture in lectures.values():
+        wait_until(lambda lecture=lecture: platform.objects(lecture) == [], 60, "an object is left")  # type: ignore[misc]
 
 
 STOP_SECONDS = 10
