@@ -356,6 +356,7 @@ def test_a_repeated_create_makes_one_lecture(teacher: Api) -> None:
         ({"size": uploads.MAX_SOURCE_BYTES + 1}, "source-too-large"),
         ({"size": 0}, "invalid-request"),
         ({"title": "  "}, "invalid-request"),
+        ({"language": "xx"}, "invalid-request"),
         ({"academy": str(uuid4())}, "invalid-request"),
     ],
 )
@@ -373,6 +374,22 @@ def test_completing_twice_submits_one_job(teacher: Api, video: FakeStore) -> Non
     task = worker.claim()
     assert task.input["source_etag"] == video.head(task.input["source_key"]).etag
     assert worker.try_claim() is None
+
+
+@pytest.mark.parametrize(("said", "language"), [({}, "ko"), ({"language": "en"}, "en")])
+def test_the_worker_is_told_the_lectures_language(
+    teacher: Api, video: FakeStore, said: dict[str, str], language: str
+) -> None:
+    """Of several tracks of sound the worker takes the one in it; another recording keeps it."""
+    made = ok(teacher.call("POST", LECTURES, {"title": "강의", **FILE, **said}), 201)
+    assert made["language"] == language
+    for number in range(2):
+        if number:
+            ok(teacher.call("POST", f"{LECTURES}/{made['id']}/replace", FILE), 201)
+        send_parts(teacher, made["id"], video)
+        ok(teacher.call("POST", f"{LECTURES}/{made['id']}/upload/complete"))
+        assert Worker().claim().input["language"] == language
+    assert ok(teacher.call("GET", LECTURES))["items"][0]["language"] == language
 
 
 def test_a_completion_whose_answer_was_lost_goes_on(teacher: Api, video: FakeStore) -> None:

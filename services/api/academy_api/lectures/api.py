@@ -13,7 +13,7 @@ from academy_api.accounts.access import Role, Scope
 from academy_api.accounts.auth import Request, get, require, scoped
 from academy_api.accounts.idempotency import idempotent
 from academy_api.lectures import progress, service, states
-from academy_api.lectures.models import WATCHABLE, Lecture, Publication, State
+from academy_api.lectures.models import WATCHABLE, Language, Lecture, Publication, State
 from academy_api.lectures.schemas import (
     FileIn,
     LectureDetail,
@@ -60,7 +60,7 @@ def one(request: Request, lecture: UUID) -> Lecture:
 def create(request: Request, body: LectureIn) -> Status[LectureDetail]:
     """Announce a lecture and its recording. Then ask for part URLs, PUT the parts, and complete the upload."""
     announced = service.Announced(body.file_name, body.size, body.content_type)
-    lecture = service.create(request.auth.academy, request.auth.membership, body.title, announced)
+    lecture = service.create(request.auth.academy, request.auth.membership, body.title, announced, body.language)
     return Status(201, _detail(request, one(request, lecture.pk)))
 
 
@@ -149,6 +149,7 @@ def _summary(lecture: Lecture, publications: Sequence[Publication]) -> LectureOu
     return LectureOut(
         id=lecture.pk,
         title=lecture.title,
+        language=Language(lecture.language),
         state=State(lecture.state),
         created_at=lecture.created_at,
         duration_seconds=shown.duration_seconds if shown is not None else None,

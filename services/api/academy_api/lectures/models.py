@@ -33,10 +33,23 @@ WATCHABLE = (State.PLAYABLE, State.READY)
 """States in which a lecture can be played: what students see."""
 
 
+class Language(models.TextChoices):
+    """What is spoken in a lecture (ISO 639-1)."""
+
+    KOREAN = "ko"
+    ENGLISH = "en"
+    JAPANESE = "ja"
+    CHINESE = "zh"
+
+
 class Lecture(AcademyOwned):
     """One lecture of an academy."""
 
     title = models.CharField(max_length=200)
+    language = models.CharField(
+        max_length=2, choices=Language.choices, default=Language.KOREAN, db_default=Language.KOREAN
+    )
+    """Of a recording's tracks of sound the one in this language is published."""
     state = models.CharField(max_length=12, choices=State.choices, default=State.UPLOADING)
     created_by = models.ForeignKey(Membership, on_delete=models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)

@@ -7,7 +7,7 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import Field, StringConstraints
 
-from academy_api.lectures.models import State
+from academy_api.lectures.models import Language, State
 from academy_api.lectures.progress import StageState
 from academy_api.schemas import In, ReasonOut
 
@@ -26,6 +26,9 @@ class LectureIn(FileIn):
     """A new lecture."""
 
     title: Title
+    language: Annotated[
+        Language, Field(description="Spoken in it: of several tracks of sound, the one in this language is published.")
+    ] = Language.KOREAN
 
 
 class PartsIn(In):
@@ -100,6 +103,7 @@ class LectureOut(Schema):
 
     id: UUID
     title: str
+    language: Language
     state: State
     created_at: datetime
     duration_seconds: float | None

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from academy_api.lectures import graves, hooks, states, store, uploads
-from academy_api.lectures.models import RUNNING, Lecture, Publication, State, Upload
+from academy_api.lectures.models import RUNNING, Language, Lecture, Publication, State, Upload
 from academy_api.ledger import jobs
 from academy_api.settings import config
 from academy_core import containers
@@ -74,11 +74,13 @@ class Parts:
     expires_seconds: int
 
 
-def create(academy: UUID, created_by: UUID, title: str, announced: Announced) -> Lecture:
+def create(
+    academy: UUID, created_by: UUID, title: str, announced: Announced, language: Language = Language.KOREAN
+) -> Lecture:
     """A lecture that waits for its upload. Raises Permanent when the announced file cannot become one."""
     uploads.check_announced(announced.size, announced.content_type)
     with transaction.atomic():
-        lecture = Lecture.objects.create(academy_id=academy, title=title, created_by_id=created_by)
+        lecture = Lecture.objects.create(academy_id=academy, title=title, language=language, created_by_id=created_by)
         _open(lecture, announced)
     return lecture
 
@@ -291,7 +293,12 @@ def _fault(bucket: ObjectStore, upload: Upload, source: ObjectInfo) -> Reason | 
 
 
 def _submit(publication: Publication, upload: Upload, source: ObjectInfo, request_id: str) -> None:
-    plan = PlanInput(source_key=upload.source_key, source_bytes=source.size, source_etag=source.etag)
+    plan = PlanInput(
+        source_key=upload.source_key,
+        source_bytes=source.size,
+        source_etag=source.etag,
+        language=publication.lecture.language,
+    )
     publication.job = jobs.submit(
         kind=hooks.JOB_KIND,
         academy=publication.academy_id,
