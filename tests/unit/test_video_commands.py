@@ -147,3 +147,19 @@ def test_the_poster_command_reads_its_standard_input_alone() -> None:
     words = ffmpeg.poster_command("/bin/ffmpeg", 12, (1280, 720))
     assert after(words, "-protocol_whitelist") == "pipe"
     assert "trim=start_frame=12" in after(words, "-filter_complex")
+
+
+@pytest.mark.parametrize(
+    ("audio", "limited"),
+    [
+        (Audio(stream_index=1), False),
+        (Audio(stream_index=1, gain_db=-3), False),
+        (Audio(stream_index=1, gain_db=3), True),
+        (Audio(stream_index=1, mixed_down=True), True),
+        (Audio(stream_index=1, mixed_down=True, gain_db=-3), True),
+    ],
+)
+def test_peaks_are_limited_where_sound_may_be_louder_than_full_scale(audio: Audio, *, limited: bool) -> None:
+    graph = after(ffmpeg.sound_command("ffmpeg", chunk(360, 720), audio, 13), "-filter_complex")
+    assert ("alimiter" in graph) == limited
+    assert ("volume" in graph) == (audio.gain_db != 0)

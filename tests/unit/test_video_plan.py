@@ -194,24 +194,45 @@ def test_matroska_sound_is_put_back_on_its_packet_grid() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tracks", "chosen"),
+    ("language", "tracks", "chosen"),
     [
-        ([("eng", True), ("kor", False)], 1),
-        ([("eng", False), ("jpn", True)], 1),
-        ([("", False), ("", False)], 0),
-        ([("ko-KR", False), ("kor", True)], 1),
-        ([("kor", True), ("kor", True)], 0),
+        ("ko", [("eng", True), ("kor", False)], 1),
+        ("ko", [("eng", False), ("jpn", True)], 1),
+        ("ko", [("", False), ("", False)], 0),
+        ("ko", [("ko-KR", False), ("kor", True)], 1),
+        ("ko", [("kor", True), ("kor", True)], 0),
+        ("en", [("kor", True), ("eng", False)], 1),
+        ("ja", [("kor", True), ("jpn", False)], 1),
+        ("zh", [("kor", True), ("chi", False)], 1),
     ],
 )
-def test_of_several_sounds_the_academys_language_comes_first_then_the_default_flag(
-    tracks: list[tuple[str, bool]], chosen: int
+def test_of_several_sounds_the_lectures_language_comes_first_then_the_default_flag(
+    language: str, tracks: list[tuple[str, bool]], chosen: int
 ) -> None:
     sounds = tuple(
         dataclasses.replace(AUDIO, index=1 + at, language=language, default=default)
         for at, (language, default) in enumerate(tracks)
     )
-    _, audio = plan.main_streams(source(audios=sounds), "ko")
+    _, audio = plan.main_streams(source(audios=sounds), language)
     assert audio is sounds[chosen]
+
+
+@pytest.mark.parametrize(
+    ("change", "mixed_down"),
+    [
+        ({}, False),
+        ({"channels": 1}, False),
+        ({"channels": 4}, True),
+        ({"codec": "ac3"}, True),
+        ({"packed": True}, True),
+    ],
+)
+def test_sound_of_more_channels_or_that_may_come_to_have_them_is_mixed_down(
+    change: dict[str, Any], *, mixed_down: bool
+) -> None:
+    made = plan.plan(INPUT, source(audios=(dataclasses.replace(AUDIO, **change),)), tails(30), RULES).encoding.audio
+    assert made is not None
+    assert made.mixed_down == mixed_down
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ class Audio(Payload):
     bit_rate: int = 128_000
     sample_rate: Literal[48_000] = 48_000
     gain_db: float = 0.0
+    mixed_down: bool = False
+    """More channels than two, now or later, are mixed: together they may be louder than full scale."""
 
 
 class Picture(Payload):

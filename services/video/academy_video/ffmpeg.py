@@ -398,11 +398,10 @@ _OVERSAMPLED = 4
 
 
 def _louder(stream: Any, audio: Audio) -> Any:
-    """The lecture's one gain; where it raises, peaks are limited, between the samples too."""
-    if audio.gain_db == 0:
-        return stream
-    stream = stream.filter("volume", f"{audio.gain_db}dB")
-    if audio.gain_db < 0:
+    """The lecture's one gain; where it raises or channels are mixed, peaks are limited, between the samples too."""
+    if audio.gain_db != 0:
+        stream = stream.filter("volume", f"{audio.gain_db}dB")
+    if audio.gain_db <= 0 and not audio.mixed_down:
         return stream
     return (
         stream.filter("aresample", _OVERSAMPLED * audio.sample_rate)

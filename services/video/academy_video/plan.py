@@ -52,6 +52,9 @@ _ODD_ASPECT = 4
 """A pixel this much wider than high, or higher than wide, is an error in the file: taken as square."""
 _LONGEST_SHAPE = 6
 """Long side over short side."""
+_STEREO = 2
+_CHANGING = frozenset({"ac3", "eac3", "dts"})
+"""Sound of broadcasts, which may begin as stereo and go on with more channels; so may AAC that describes itself."""
 _GRID_OF = {"aac": 1024}
 _LPCM = frozenset({"pcm_bluray", "pcm_dvd"})
 """Sound of AVCHD camcorders, Blu-ray and DVD that Matroska does not take as it is."""
@@ -131,7 +134,7 @@ class Rules:
 
 
 def main_streams(source: Source, language: str) -> tuple[VideoStream, AudioStream | None]:
-    """The picture and the sound that are published: of several, in the academy's language, then by the default flag.
+    """The picture and the sound that are published: of several, in the lecture's language, then by the default flag.
 
     Of several programs the sound is that of the picture's.
 
@@ -524,6 +527,7 @@ def _audio(stream: AudioStream | None, container: str, gain_db: float) -> Audio 
         source_rate=stream.rate,
         source_grid=_GRID_OF.get(stream.codec, 1) if rounded else 1,
         gain_db=gain_db,
+        mixed_down=stream.channels > _STEREO or stream.packed or stream.codec in _CHANGING,
     )
 
 
