@@ -331,12 +331,13 @@ def green(sources: Sources) -> Path:
     return path
 
 
-def lossless(name: str, *coding: str) -> Make:
+def lossless(name: str, *coding: str, rate: int = 30, seconds: int = 2) -> Make:
     """RGB of a screen recorder that keeps every pixel, HD: nothing but its decoder says that it is RGB."""
 
     def make(sources: Sources) -> Path:
         path = sources.folder / name
-        media.ffmpeg("-f", "lavfi", "-i", "color=lime:s=1280x720:r=30:d=2,format=rgb24", *coding, path, level="error")
+        graph = f"color=lime:s=1280x720:r={rate}:d={seconds},format=rgb24"
+        media.ffmpeg("-f", "lavfi", "-i", graph, *coding, path, level="error")
         return path
 
     return make
@@ -604,6 +605,15 @@ ROWS: dict[str, Row] = {
     "png": Row(lossless("p.mov", "-c:v", "png"), size=(284, 160), seconds=2, numbers="no", sound=False, check=is_green),
     "cover": Row(covered),
     "edit-list": Row(trimmed, seconds=7.8, numbers="gap", check=begins_at_6),
+    "rgb-sparse": Row(
+        lossless("qs.mov", "-c:v", "qtrle", "-g", "9999", rate=10, seconds=24),
+        way="encode",
+        size=(284, 160),
+        seconds=24,
+        numbers="no",
+        sound=False,
+        check=is_green,
+    ),
     "vfr": Row(coded("v.mkv", "-vf", VFR, *X264, "-fps_mode", "passthrough", "-an"), numbers="rising", sound=False),
     "rotated": Row(turned("t.mp4", 90)),
     "rotated-180": Row(turned("u.mp4", 180)),

@@ -583,6 +583,9 @@ def _encoding(  # noqa: PLR0913, PLR0917 - each is one fact of the run
         picture = picture.filter("setpts", f"max(PTS-round({held}/TB),round({task.start_seconds}/TB))")
     if saved is not None:
         picture = picture.filter("select", f"gt(t,{seconds(saved + _HALF_MS)})")
+    # RGB gets the matrix that the plan will take an intermediate of this size for; YUV keeps its own.
+    matrix = "bt2020" if task.picture.hdr else task.picture.matrix
+    picture = picture.filter("scale", in_color_matrix=matrix, out_color_matrix=matrix)
     picture = picture.filter("format", "yuv420p10le" if task.picture.hdr else "yuv420p")
     words: dict[str, Any] = {
         "c:v": "libx264",
