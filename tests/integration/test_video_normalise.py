@@ -34,7 +34,7 @@ from academy_core.video import (
     NormaliseResult,
     PlanInput,
 )
-from academy_video import ebml, ffmpeg, ladder, normalise, plan, process, reader
+from academy_video import ebml, ffmpeg, ladder, normalise, plan, process, reader, tasks
 
 STEPS = (ladder.Step(160, 20, 400_000, 800_000), ladder.Step(120, 20, 200_000, 400_000))
 RULES = plan.Rules(segment_seconds=2, min_segments=3, steps=STEPS, chunk_seconds=(4, 6))
@@ -836,6 +836,23 @@ def test_a_copy_without_end_is_refused_long_before_its_source_ends(  # noqa: PLR
     assert worker.store.bytes_read() - before < 0.8 * path.stat().st_size
     assert media.children() == []
     assert pieces(worker.store), "it was refused before anything came"
+
+
+def test_a_picture_that_stands_for_hours_is_not_drawn_for_hours(
+    worker: media.Worker, numbered: media.Numbered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two seconds of it are looked at for what kind of picture it is: a second of work, and not 650,000 frames."""
+    monkeypatch.setattr(ladder, "TITLE_FROM_SECONDS", 0)
+    monkeypatch.setattr(tasks, "_PROBE_SECONDS", 20)
+    path, hours = tmp_path / "hours.mkv", 6 * 3600
+    times = f"setpts=if(lt(N\\,30)\\,N\\,N+30*{hours})/30/TB"
+    coding = ("-c:v", "libx264", "-preset", "ultrafast", "-fps_mode", "passthrough")
+    media.ffmpeg("-i", numbered.path, "-an", "-vf", times, *coding, path, level="error")
+    outcome = worker.run(PLAN, media.upload_source(worker.store, path))
+    while (made := media.planned(outcome)) is None:
+        kind, task = task_of(outcome.children[0])
+        outcome = worker.run(kind, task)
+    assert made.duration_seconds == pytest.approx(hours + SECONDS, abs=0.2)
 
 
 def test_six_hours_are_planned_as_any_other_lecture(worker: media.Worker, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
-from math import gcd
+from math import ceil, gcd
 from typing import Any, Literal
 
 import ffmpeg as graph
@@ -357,11 +357,12 @@ def sample_command(binary: str, encoding: Encoding, url: str, at: Fraction) -> l
         options["ss"] = seconds(at)
     source = graph.input(url, t=ladder.TITLE_SAMPLE_SECONDS, **options)
     picture = _steady(source[str(encoding.video_stream_index)], encoding.picture)
-    picture = picture.filter("fps", fps=f"{encoding.fps_num}/{encoding.fps_den}")
+    # Cut right behind what repeats it: a picture that stands for hours would be scaled for every frame of them.
+    frames = ceil(ladder.TITLE_SAMPLE_SECONDS * rate(encoding))
+    picture = picture.filter("fps", fps=f"{encoding.fps_num}/{encoding.fps_den}").filter("trim", end_frame=frames)
     picture = _scaled(_plain(picture, encoding.picture, rung), rung, encoding)
     words = {"c:v": "libx264", "preset": "veryfast", "crf": rung.crf, "threads": encoding.threads, "format": "h264"}
-    # The limit again: a picture that is held for an hour within the sample would be repeated for all of it.
-    made = graph.output(picture, "pipe:1", t=ladder.TITLE_SAMPLE_SECONDS, **words).get_args()
+    made = graph.output(picture, "pipe:1", **words).get_args()
     return [binary, "-hide_banner", "-nostdin", "-v", "error", "-filter_complex_threads", "1", *made]
 
 
