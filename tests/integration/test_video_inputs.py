@@ -7,6 +7,7 @@ recorder, a browser or a camera makes; what comes out is read back frame by fram
 import array
 import colorsys
 import re
+import struct
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -120,6 +121,33 @@ def turned(name: str, degrees: int, *words: str) -> Make:
         return sources.make(name, *COPY, "-metadata:s:v", f"rotate={degrees}", *words, source=lying)
 
     return make
+
+
+MATRICES = {
+    "left-right": ("hflip", (-1, 0, 0, 1)),
+    "up-down": ("vflip", (1, 0, 0, -1)),
+    "diagonal": ("transpose=cclock_flip", (0, 1, 1, 0)),
+    "other-diagonal": ("transpose=clock_flip", (0, -1, -1, 0)),
+}
+"""What a mirror does and the upper left of the display matrix that says so, which undoes it too."""
+IDENTITY = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30)
+
+
+def mirrored(name: str, mirror: str, *words: str) -> Make:
+    """Stored as in a mirror, with the display matrix that says so: front cameras and screen recorders."""
+    filters, (a, b, c, d) = MATRICES[mirror]
+
+    def make(sources: Sources) -> Path:
+        path = sources.make(f"stored-{name}", "-vf", filters, *X264, "-c:a", "copy")
+        matrix = struct.pack(">9i", a * 65536, b * 65536, 0, c * 65536, d * 65536, 0, 0, 0, 1 << 30)
+        head, found, rest = path.read_bytes().partition(b"tkhd")
+        path.write_bytes(head + found + rest.replace(IDENTITY, matrix, 1))
+        return sources.make(name, *COPY, *words, source=path)
+
+    return make
+
+
+FRAGMENTED = ("-movflags", "+frag_keyframe+empty_moov+default_base_moof")
 
 
 def joined(path: Path, *parts: Path, after: int | None = None) -> None:
@@ -481,6 +509,25 @@ def stands(made: media.Published) -> None:
     assert crossings(media.read_sound(made.joined("audio"))[20 * media.RATE :]) == pytest.approx(500, abs=5)
 
 
+AHEAD = 15
+"""Seconds for which the picture stands: ffmpeg waits for ten, then it writes the sound first."""
+
+
+def ahead(sources: Sources) -> Path:
+    """A screen recording: a new slide that stands, which its encoder gives out only when the next ones come."""
+    lecture = media.numbered_lecture(sources.folder / "ahead.mp4", FPS, AHEAD + SECONDS).path
+    shown = f"scale=640:480:flags=neighbor,select=not(between(n\\,60\\,{60 + 30 * AHEAD}))"
+    coding = ("-c:v", "libx264", "-preset", "veryfast", "-force_key_frames", "1.93", "-fps_mode", "passthrough")
+    return sources.make("ahead.mkv", "-vf", shown, *coding, source=lecture)
+
+
+def is_heard_all_along(made: media.Published) -> None:
+    """Half a second of it is never silent."""
+    samples = media.read_sound(made.joined("audio"))[1024:]
+    half = media.RATE // 2
+    assert min(max(samples[at : at + half]) for at in range(0, len(samples) - half, half)) > 500
+
+
 def one_picture(sources: Sources) -> Path:
     """A recording of a voice with its cover: no player ever shows anything else."""
     path = sources.folder / "one.mp4"
@@ -627,6 +674,11 @@ ROWS: dict[str, Row] = {
     "rotated-fragmented": Row(
         turned("x.mp4", 270, "-movflags", "+frag_keyframe+empty_moov+default_base_moof"), way="copy"
     ),
+    **{f"mirrored-{each}": Row(mirrored(f"mirrored-{each}.mp4", each)) for each in MATRICES},
+    **{
+        f"mirrored-{each}-fragmented": Row(mirrored(f"mirrored-{each}-f.mp4", each, *FRAGMENTED), way="copy")
+        for each in MATRICES
+    },
     "odd-size": Row(coded("o.mp4", "-vf", "scale=321:241:flags=neighbor,format=yuv444p", *X264[:4]), size=(214, 160)),
     "anamorphic": Row(coded("s.mp4", "-vf", "scale=160:240,setsar=2", *X264)),
     "interlaced": Row(interlaced("it.ts", "top", *MPEG2, "-top", "1"), way="copy", check=is_progressive),
@@ -697,6 +749,7 @@ ROWS: dict[str, Row] = {
         numbers="no",
         check=stands,
     ),
+    "held-ahead": Row(ahead, way="copy", seconds=AHEAD + SECONDS, numbers="no", check=is_heard_all_along),
     "one-picture": Row(one_picture, way="encode", seconds=90, numbers="no", check=shows_one),
     "sparse-keys": Row(sparse, way="encode", seconds=180, check=at_rate(Fraction(10))),
     "sparse-keys-ts": Row(sparse_stream, way="encode", seconds=180, check=at_rate(Fraction(10))),

@@ -110,6 +110,13 @@ def test_the_index_leads_to_every_key_frame(blocks: list[ebml.Block]) -> None:
 def test_noise_is_no_index(container: str, noise: bytes) -> None:
     for data in (noise, b"\x1a\x45\xdf\xa3" + noise, b"\x00\x00\x00\x08free" + noise):
         keyframes.of_source(container, lambda at, n, data=data: data[at : at + n], len(data), 0, "0x1")  # type: ignore[misc]
+        assert not keyframes.sound_lies_apart(
+            container,
+            lambda at, n, data=data: data[at : at + n],  # type: ignore[misc]
+            len(data),
+            0,
+            1,
+        )
 
 
 @given(packets(), st.data())
@@ -119,6 +126,18 @@ def test_a_damaged_index_is_none_or_another_but_no_crash(blocks: list[ebml.Block
     for _ in range(4):
         whole[draw.draw(st.integers(0, len(whole) - 1))] = draw.draw(st.integers(0, 255))
     keyframes.of_source("matroska", lambda at, n: bytes(whole[at : at + n]), len(whole), 0, "0x1")
+    keyframes.sound_lies_apart("matroska", lambda at, n: bytes(whole[at : at + n]), len(whole), 0, 1)
+
+
+@pytest.mark.parametrize(("ahead", "apart"), [(0, False), (900, False), (1100, True), (6000, True)])
+def test_sound_that_lies_before_its_key_frame_is_noticed(ahead: int, *, apart: bool) -> None:
+    """A picture every 10 s, sound every 100 ms, which lies so many ms before the picture of its time."""
+    pictures = [block(1, at, b"p", key=True) for at in range(0, 60_000, 10_000)]
+    sounds = [block(2, at, b"s", key=True) for at in range(0, 60_000, 100)]
+    blocks = sorted([*pictures, *sounds], key=lambda each: (each.time - (ahead if each.track == 2 else 0), each.track))
+    data, index = written(blocks)
+    whole = ebml.front(TRACKS, index.cues, 1, 0, len(data)) + data
+    assert keyframes.sound_lies_apart("matroska", lambda at, n: whole[at : at + n], len(whole), 0, 1) == apart
 
 
 @pytest.mark.parametrize(

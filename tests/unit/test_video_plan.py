@@ -415,6 +415,26 @@ def test_refusals_say_why_in_both_languages(changed: probe.Source, ends: dict[in
     assert any("가" <= letter <= "힣" for letter in reason.ko)
 
 
+@pytest.mark.parametrize(
+    ("rows", "said", "expected"),
+    [
+        ("1 0 0 1", 0, (0, False)),
+        ("0 1 -1 0", -90, (270, False)),
+        ("-1 0 0 -1", -180, (180, False)),
+        ("-1 0 0 1", -180, (0, True)),
+        ("1 0 0 -1", 0, (180, True)),
+        ("0 1 1 0", -90, (90, True)),
+        ("0 -1 -1 0", 90, (270, True)),
+    ],
+)
+def test_a_mirror_is_no_turn(rows: str, said: int, expected: tuple[int, bool]) -> None:
+    a, b, c, d = (65536 * int(each) for each in rows.split())
+    matrix = f"\n00000000: {a} {b} 0\n00000001: {c} {d} 0\n00000002: 0 0 1073741824\n"
+    stream = {"index": 0, "codec_type": "video", "side_data_list": [{"displaymatrix": matrix, "rotation": said}]}
+    video = probe.parse(json.dumps({"streams": [stream]})).videos[0]
+    assert (video.rotation, video.mirrored) == expected
+
+
 def test_a_header_is_parsed() -> None:
     stream = {
         "index": 0,

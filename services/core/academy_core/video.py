@@ -73,6 +73,8 @@ class Picture(Payload):
 
     turn: Literal[0, 90, 180, 270] = 0
     """Clockwise, where the container does not say so any more; ffmpeg itself follows those that do."""
+    mirrored: bool = False
+    """Likewise: left and right are exchanged before it is turned."""
     interlaced: bool = False
     hdr: Literal["", "smpte2084", "arib-std-b67"] = ""
     """Transfer of an HDR source, which is tone-mapped."""
@@ -177,6 +179,8 @@ class NormaliseInput(Payload):
     """What its streams are shows late: one that is declared in front begins far behind."""
     rotation: int = 0
     """The display matrix's, degrees: a copy loses it."""
+    mirrored: bool = False
+    """Likewise: left and right are exchanged before it is turned."""
     picture: Picture = Picture()
     start_seconds: str = "0"
     """Where the source's time begins."""

@@ -218,7 +218,9 @@ _NOMINAL_PEAK = 100
 
 
 def _plain(stream: Any, picture: Picture, size: Rung) -> Any:
-    """Upright, and SDR when the source is HDR. `size` is the largest that is wanted of it."""
+    """Upright, not mirrored, and SDR when the source is HDR. `size` is the largest that is wanted of it."""
+    if picture.mirrored:
+        stream = stream.filter("hflip")
     for turn in _TURNS.get(picture.turn, ()):
         stream = stream.filter("transpose", turn)
     if not picture.hdr:
@@ -493,7 +495,8 @@ _HALF_MS = Fraction(1, 2000)
 _SOUND_MARGIN_SECONDS = 1
 _QUEUE_PACKETS = 1_000_000
 _STREAM = {"map_metadata": -1, "map_chapters": -1, "fflags": "+bitexact"}
-_MATROSKA = ("-f", "matroska", "-write_crc32", "0", "pipe:1")
+_MATROSKA = ("-f", "matroska", "-write_crc32", "0", "-max_interleave_delta", "0", "pipe:1")
+"""Sound beside the picture of its time, however long one stands."""
 
 
 def _mapped(task: NormaliseInput) -> list[str]:

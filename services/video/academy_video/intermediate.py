@@ -69,6 +69,8 @@ class Index(Payload):
     """Whether the picture was encoded, or copied as it was."""
     rotation: int = 0
     """The source's display matrix, which Matroska does not keep, in degrees."""
+    mirrored: bool = False
+    """Likewise: left and right are exchanged before it is turned."""
     pieces: tuple[File, ...] = ()
     cues: tuple[tuple[int, int], ...] = ()
     """(time, offset in the pieces) of the clusters that start with a key frame."""

@@ -7,8 +7,10 @@ ffprobe prints neither without reading the whole file. Whatever is odd here mean
 import contextlib
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice, pairwise
+from heapq import nlargest
+from itertools import chain, islice, pairwise
 
 from academy_video import boxes, ebml
 
@@ -26,6 +28,16 @@ _MOST_ENTRIES = 12 * 3600 * 120
 """Samples at most: twelve hours at 120 a second."""
 _APART = Fraction(1, 2)
 """Seconds: of key frames closer than this, only those are kept that bound a longer gap."""
+
+_STANDING = 6
+"""Key frames whose sound is looked for: those after which the next is the longest away."""
+_NEVER = (1 << 62, 0)
+"""Behind the last key frame there is none."""
+_MOST_BLOCKS = 400
+_BLOCK_HEAD = 32
+"""Bytes in which a block's head lies: kind, size, track, time."""
+_FAR_NS = 1_000_000_000
+"""Sound that is missing for so long from a key frame on may be a chunk's: they are read from two seconds before."""
 
 
 def of_source(container: str, fetch: Fetch, size: int, stream_index: int, stream_id: str) -> list[Fraction] | None:
@@ -155,7 +167,28 @@ def _bounding(times: Iterable[int], scale: int) -> Iterator[Fraction]:
         yield Fraction(before - origin, scale)
 
 
+@dataclass(frozen=True, slots=True)
+class _Matroska:
+    """What the headers of a Matroska file say. `cues` is empty when there are none."""
+
+    start: int
+    """Of the Segment's content: offsets count from here."""
+    scale: int
+    """Nanoseconds of a unit of time."""
+    tracks: Sequence[int]
+    """The number of each stream."""
+    cues: bytes
+
+
 def _of_matroska(fetch: Fetch, size: int, stream_index: int) -> list[Fraction] | None:
+    found = _matroska(fetch, size)
+    if not found.cues or stream_index >= len(found.tracks):
+        return None
+    times = sorted({time for time, _ in _cue_points(found.cues, found.tracks[stream_index])})
+    return list(_bounding((time * found.scale for time in times), 10**9)) or None
+
+
+def _matroska(fetch: Fetch, size: int) -> _Matroska:
     scale, numbers, cues, left = 1_000_000, list[int](), b"", _MAX_HEADERS
     wanted = [_segment(fetch)]
     for at in wanted:
@@ -175,10 +208,49 @@ def _of_matroska(fetch: Fetch, size: int, stream_index: int) -> list[Fraction] |
                 scale = next((ebml.number(body, each) for each in fields if each.kind == ebml.TIMESTAMP_SCALE), scale)
             elif kind == ebml.TRACKS:
                 numbers = list(ebml.Tracks(ebml.element(kind, body)).types())
-    if not cues or stream_index >= len(numbers):
-        return None
-    times = sorted(set(_cue_times(cues, numbers[stream_index])))
-    return list(_bounding((time * scale for time in times), 10**9)) or None
+    return _Matroska(wanted[0], scale, numbers, cues)
+
+
+def sound_lies_apart(container: str, fetch: Fetch, size: int, picture: int, sound: int) -> bool:
+    """Whether the sound of a key frame's time lies before it in a Matroska file, where reading from there misses it.
+
+    ffmpeg writes it so where the picture stood for ten seconds while it was encoded. `picture` and `sound` are places
+    among the streams.
+    """
+    if "matroska" not in container.split(","):
+        return False
+    try:
+        found = _matroska(fetch, size)
+        if max(picture, sound) >= len(found.tracks):
+            return False
+        points = chain(_cue_points(found.cues, found.tracks[picture]), [_NEVER])
+        longest = nlargest(_STANDING, pairwise(points), key=lambda pair: pair[1][0] - pair[0][0])
+        after = ((time, _heard_from(fetch, found, offset, sound, time)) for (time, offset), _ in longest)
+        return any(heard is not None and (heard - time) * found.scale > _FAR_NS for time, heard in after)
+    except (ebml.BadElement, struct.error, ValueError):
+        return False
+
+
+def _heard_from(fetch: Fetch, found: _Matroska, offset: int, sound: int, time: int) -> int | None:
+    """Time of the first sound from `time` on that lies behind the cluster at `offset`; None when none is near."""
+    at, base = found.start + offset, 0
+    for _ in range(_MOST_BLOCKS):
+        head = fetch(at, _BLOCK_HEAD)
+        element = ebml.header(head, 0)
+        if element.kind in {ebml.CLUSTER, ebml.BLOCK_GROUP}:
+            at += element.start
+            continue
+        if element.end is None:
+            return None
+        if element.kind == ebml.TIMESTAMP:
+            base = ebml.number(head, element)
+        elif element.kind in {ebml.SIMPLE_BLOCK, ebml.BLOCK}:
+            track, relative_at = ebml.vint(head, element.start)
+            (relative,) = struct.unpack_from(">h", head, relative_at)
+            if track == found.tracks[sound] and base + relative >= time:
+                return base + int(relative)
+        at += element.end
+    return None
 
 
 def _segment(fetch: Fetch) -> int:
@@ -216,16 +288,20 @@ def _seek_positions(body: bytes, seeks: Sequence[ebml.Element]) -> Iterator[int]
             yield int.from_bytes(fields.get(ebml.SEEK_POSITION, b""))
 
 
-def _cue_times(cues: bytes, track: int) -> Iterator[int]:
+def _cue_points(cues: bytes, track: int) -> Iterator[tuple[int, int]]:
+    """(time, offset of the cluster) of each point of the track."""
     for point in ebml.children(cues, 0, len(cues)):
         if point.kind != ebml.CUE_POINT:
             continue
-        time, tracks = 0, set[int]()
+        time, places = 0, dict[int, int]()
         for each in ebml.children(cues, point.start, point.end or len(cues)):
             if each.kind == ebml.CUE_TIME:
                 time = ebml.number(cues, each)
             elif each.kind == ebml.CUE_POSITIONS:
-                fields = ebml.children(cues, each.start, each.end or len(cues))
-                tracks |= {ebml.number(cues, field) for field in fields if field.kind == ebml.CUE_TRACK}
-        if track in tracks:
-            yield time
+                fields = {
+                    field.kind: ebml.number(cues, field)
+                    for field in ebml.children(cues, each.start, each.end or len(cues))
+                }
+                places[fields.get(ebml.CUE_TRACK, 0)] = fields.get(ebml.CUE_CLUSTER, 0)
+        if track in places:
+            yield time, places[track]

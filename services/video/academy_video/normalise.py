@@ -371,6 +371,7 @@ class _Follower:
             tracks=base64.b64encode(tracks.data).decode(),
             encoded=task.mode != "copy",
             rotation=task.rotation,
+            mirrored=task.mirrored,
             pictures=0,
         )
         if tracks_of(self.index).types() != tracks.types():

@@ -228,12 +228,13 @@ def _even(side: Fraction) -> int:
     return max(2, 2 * round(side / 2))
 
 
-def picture(video: VideoStream, turn: int = 0) -> Picture:
-    """What has to be done to this picture before it is scaled; `turn` degrees clockwise by us."""
+def picture(video: VideoStream, turn: int = 0, *, mirrored: bool = False) -> Picture:
+    """What has to be done to this picture before it is scaled: `mirrored` and then `turn` degrees clockwise by us."""
     usual = "bt709" if min(video.width, video.height) >= _HD_SIDE else "bt601"
     hdr = next((each for each in _HDR if each == video.transfer), "")
     return Picture(
         turn=_TURNS[turn % 360],
+        mirrored=mirrored,
         interlaced=video.interlaced,
         hdr=hdr,
         matrix=_MATRICES.get(video.matrix, usual),
@@ -254,8 +255,13 @@ _TURNS: Mapping[int, Literal[0, 90, 180, 270]] = {0: 0, 90: 90, 180: 180, 270: 2
 Way = Literal["direct", "copy", "encode"]
 
 
-def way(source: Source, video: VideoStream, keys: Sequence[Fraction] | None) -> Way:
-    """How chunks come to read the source: as it is, or after it is copied or encoded (`keys`: see `keyframes`)."""
+def way(source: Source, video: VideoStream, keys: Sequence[Fraction] | None, *, apart: bool = False) -> Way:
+    """How chunks come to read the source: as it is, or after it is copied or encoded.
+
+    `keys` and `apart` (its sound lies apart from its picture): see `keyframes`.
+    """
+    if apart:
+        return "copy"
     if source.claimed_end is None or keys is None:
         # AVI keeps no presentation times: with B-frames only a decoder can tell them.
         return "encode" if source.container == "avi" and video.reordered else "copy"
@@ -437,6 +443,7 @@ def normalise(task: PlanInput, source: Source, way_: Way) -> NormaliseInput:
         far=source.far,
         sound_codec="copy" if audio is None else _sound_codec(audio),
         rotation=0 if way_ == "encode" else video.rotation,
+        mirrored=way_ != "encode" and video.mirrored,
         picture=picture(video),
         start_seconds=str(first),
         held_seconds=str(_held(source, video)),
@@ -464,14 +471,15 @@ def plan(  # noqa: PLR0913 - each is one finding about the source
     *,
     keys: Sequence[Fraction] = (),
     turn: int = 0,
+    mirrored: bool = False,
     gain_db: float = 0.0,
     kind: ladder.Title | None = None,
 ) -> PlanResult:
     """The plan. Permanent with a reason when the source is refused.
 
     `tails` says where the streams really end (probe.parse_tails), `keys` where its key frames are, in seconds from the
-    first (keyframes), `turn` what an intermediate does not say any more: degrees clockwise, `gain_db` what the sound is
-    raised by (loudness), `kind` what the picture was found to be (title).
+    first (keyframes), `turn` (degrees clockwise) and `mirrored` what an intermediate does not say any more, `gain_db`
+    what the sound is raised by (loudness), `kind` what the picture was found to be (title).
     """
     video, audio = main_streams(source, task.language)
     if turn % 180:
@@ -492,7 +500,7 @@ def plan(  # noqa: PLR0913 - each is one finding about the source
         intermediate=task.intermediate,
         container=source.container,
         video_stream_index=video.index,
-        picture=picture(video, turn),
+        picture=picture(video, turn, mirrored=mirrored),
         start_seconds=str(span.start),
         fps_num=rate.numerator,
         fps_den=rate.denominator,

@@ -21,14 +21,14 @@ _FIELDS = (
     "sample_fmt,pix_fmt"
     ":stream_disposition=attached_pic,default"
     ":stream_tags=language"
-    ":stream_side_data=rotation"
+    ":stream_side_data=rotation,displaymatrix"
     ":program=program_num:program_stream=index"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class VideoStream:
-    """A picture stream. `rotation` is the display matrix's, the nearest quarter turn, in degrees."""
+    """A picture stream. `rotation` is the display matrix's, the nearest quarter turn, in degrees (after mirroring)."""
 
     index: int
     codec: str
@@ -50,6 +50,8 @@ class VideoStream:
     bit_rate: int | None = None
     id: str = "0x0"
     """The container's own number of the stream, hexadecimal."""
+    mirrored: bool = False
+    """The display matrix exchanges left and right, before it turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,10 @@ def parse_tails(text: str) -> dict[int, Tail]:
 
 
 def _video(stream: Mapping[str, Any]) -> VideoStream:
-    rotations = [data["rotation"] for data in stream.get("side_data_list", ()) if "rotation" in data]
+    turns = [data for data in stream.get("side_data_list", ()) if "rotation" in data]
+    mirrored = bool(turns) and _mirrors(str(turns[0].get("displaymatrix", "")))
+    # ffprobe takes the mirror image for half a turn more.
+    rotation = float(turns[0]["rotation"]) + (180 if mirrored else 0) if turns else 0.0
     return VideoStream(
         index=int(stream["index"]),
         codec=str(stream.get("codec_name", "unknown")),
@@ -162,7 +167,8 @@ def _video(stream: Mapping[str, Any]) -> VideoStream:
         average_rate=_ratio(stream.get("avg_frame_rate")),
         start=_start(stream),
         default=bool(stream.get("disposition", {}).get("default")),
-        rotation=90 * round(float(rotations[0]) / 90) % 360 if rotations else 0,
+        rotation=90 * round(rotation / 90) % 360,
+        mirrored=mirrored,
         interlaced=stream.get("field_order", "progressive") not in {"progressive", "unknown"},
         transfer=str(stream.get("color_transfer", "")),
         matrix="gbr" if _is_rgb(str(stream.get("pix_fmt", ""))) else str(stream.get("color_space", "")),
@@ -175,6 +181,12 @@ def _video(stream: Mapping[str, Any]) -> VideoStream:
 def _is_rgb(pixels: str) -> bool:
     """Whether a pixel format of ffmpeg's is RGB; few codecs that have it name the matrix."""
     return pixels == "pal8" or any(order in pixels for order in ("rgb", "bgr", "gbr"))
+
+
+def _mirrors(matrix: str) -> bool:
+    """Whether a display matrix, as ffprobe prints it (three rows, each after its number), mirrors."""
+    rows = [[int(each) for each in line.partition(":")[2].split()] for line in matrix.split("\n") if ":" in line]
+    return len(rows) == 3 and rows[0][0] * rows[1][1] < rows[0][1] * rows[1][0]  # noqa: PLR2004 - it is square
 
 
 def _audio(stream: Mapping[str, Any]) -> AudioStream:

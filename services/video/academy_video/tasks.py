@@ -82,16 +82,21 @@ def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> O
         video, audio = plan.main_streams(source, task.language)
         keys = keyframes.of_source(source.container, view.fetch, view.size, video.index, video.id)
         index = None if task.intermediate is None else tools.index(context.output_prefix, task.intermediate)
-        way = plan.way(source, video, keys)
-        if index is not None:
-            way = plan.way_on(way, encoded=index.encoded)
+        if index is None:
+            apart = audio is not None and keyframes.sound_lies_apart(
+                source.container, view.fetch, view.size, video.index, audio.index
+            )
+            way = plan.way(source, video, keys, apart=apart)
+        else:
+            way = plan.way_on(plan.way(source, video, keys), encoded=index.encoded)
         if way != "direct":
             normalising = plan.normalise(task, source, way)
             return Outcome(PlanAnswer(), children=(NewTask.of(NORMALISE, normalising),))
         tails = _tails(tools, context, served, source, video.index)
         # Degrees clockwise that an intermediate is to be turned; a display matrix counts the other way round.
         turn = 0 if index is None else -index.rotation % 360
-        made = plan.plan(task, source, tails, rules, keys=keys or (), turn=turn)
+        mirrored = index is not None and index.mirrored
+        made = plan.plan(task, source, tails, rules, keys=keys or (), turn=turn, mirrored=mirrored)
         places = [(video.start or Fraction(0)) + key for key in keys or ()]
         windows = _windows(audio, tails, places, video.index)
         # Where sound is listened to anyway: what is read for a look at the picture stays in the reader's cache for it.
@@ -108,7 +113,9 @@ def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> O
                 )
             kind = plan.title(list(shown), rules.steps)
             gain = 0.0 if rules.loudness is None else loudness.gain(list(heard), rules.loudness)
-        made = plan.plan(task, source, tails, rules, keys=keys or (), turn=turn, gain_db=gain, kind=kind)
+        made = plan.plan(
+            task, source, tails, rules, keys=keys or (), turn=turn, mirrored=mirrored, gain_db=gain, kind=kind
+        )
     return Outcome(
         PlanAnswer(plan=made),
         children=tuple(NewTask.of(CHUNK, piece) for piece in plan.chunks(made.encoding, made.chunk_frames)),
