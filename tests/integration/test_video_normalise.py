@@ -853,6 +853,13 @@ def test_a_picture_that_stands_for_hours_is_not_drawn_for_hours(
         kind, task = task_of(outcome.children[0])
         outcome = worker.run(kind, task)
     assert made.duration_seconds == pytest.approx(hours + SECONDS, abs=0.2)
+    encoding = made.encoding
+    view = worker.tools.view(encoding.source_key, encoding.source_bytes, media.PREFIX, encoding.intermediate)
+    with reader.serving(view) as served:
+        # From where the next picture is hours away: nothing is put before it.
+        command = ffmpeg.sample_command(media.FFMPEG, encoding, served.url, Fraction(2))
+        made_of_it = subprocess.run(command, capture_output=True, timeout=20, check=True)
+    assert len(made_of_it.stdout) < 100_000
 
 
 def test_six_hours_are_planned_as_any_other_lecture(worker: media.Worker, tmp_path: Path) -> None:

@@ -364,7 +364,8 @@ def sample_command(binary: str, encoding: Encoding, url: str, at: Fraction) -> l
     picture = picture.filter("fps", fps=f"{encoding.fps_num}/{encoding.fps_den}").filter("trim", end_frame=frames)
     picture = _scaled(_plain(picture, encoding.picture, rung), rung, encoding)
     words = {"c:v": "libx264", "preset": "veryfast", "crf": rung.crf, "threads": encoding.threads, "format": "h264"}
-    made = graph.output(picture, "pipe:1", **words).get_args()
+    # Nothing is put before a first picture that comes hours late.
+    made = graph.output(picture, "pipe:1", fps_mode="passthrough", **words).get_args()
     return [binary, "-hide_banner", "-nostdin", "-v", "error", "-filter_complex_threads", "1", *made]
 
 
