@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+import imageio_ffmpeg
 import psutil
 
 from academy_api.lectures import playlists
@@ -144,6 +146,18 @@ def _sound(seconds: Fraction, beeps: Sequence[Fraction], *, murmur: bool) -> byt
         for index in range(start, min(start + int(0.06 * RATE), count)):
             samples[index] = int(24_000 * math.sin(2 * math.pi * 1000 * (index - start) / RATE))
     return samples.tobytes()
+
+
+def odd_build(path: Path) -> str:
+    """Another build of ffmpeg, made to write inits that are not the same as ours (with bit rates in them)."""
+    real = imageio_ffmpeg.get_ffmpeg_exe()
+    path.write_text(
+        f"#!{sys.executable}\nimport os, sys\n"
+        "words = [after if before != '-write_btrt' else '1' for before, after in zip(sys.argv, sys.argv[1:])]\n"
+        f"os.execv({real!r}, [{real!r}, *words])\n"
+    )
+    path.chmod(0o755)
+    return str(path)
 
 
 def changing(lecture: Path, path: Path, before: str, after: str, *coding: str) -> Path:

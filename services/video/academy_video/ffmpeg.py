@@ -283,7 +283,15 @@ def _scaled(stream: Any, rung: Rung, encoding: Encoding) -> Any:
     return _fitted(stream.filter("format", "yuv420p"), encoding, rung.width, rung.height)
 
 
-_MP4 = {"map_metadata": -1, "map_chapters": -1, "fflags": "+bitexact", "format": "mp4"}
+_MP4 = {
+    "map_metadata": -1,
+    "map_chapters": -1,
+    "fflags": "+bitexact",
+    # What else builds of ffmpeg write into an init each in their own way, and no player needs: two of them make one.
+    "write_btrt": 0,
+    "movie_timescale": 1000,
+    "format": "mp4",
+}
 
 
 def _rung(stream: Any, rung: Rung, encoding: Encoding, pipe: str) -> Any:
