@@ -126,23 +126,21 @@ class Platform:
 
     def age_ready(self, seconds: int) -> None:
         """Make every ready task have been ready for so many seconds longer."""
-        with (
-            closing(psycopg2.connect(self._database.dsn(environment.DATABASE))) as connection,
-            connection,
-            connection.cursor() as cursor,
-        ):
-            age = "UPDATE ledger_task SET ready_at = ready_at - %s * interval '1 second' WHERE state = 'ready'"
-            cursor.execute(age, [seconds])
+        self._change(
+            "UPDATE ledger_task SET ready_at = ready_at - %s * interval '1 second' WHERE state = 'ready'", seconds
+        )
 
     def bury_now(self, lecture: str) -> None:
         """Make the removal of the lecture's publications, if it is decided, due at once."""
+        self._change("UPDATE lectures_tombstone SET due_at = now() WHERE output_prefix LIKE %s", f"%/{lecture}/%")
+
+    def _change(self, statement: str, *values: object) -> None:
         with (
             closing(psycopg2.connect(self._database.dsn(environment.DATABASE))) as connection,
             connection,
             connection.cursor() as cursor,
         ):
-            due = "UPDATE lectures_tombstone SET due_at = now() WHERE output_prefix LIKE %s"
-            cursor.execute(due, [f"%/{lecture}/%"])
+            cursor.execute(statement, values)
 
     def objects(self, lecture: str) -> list[str]:
         """Keys of all that the bucket of videos holds of the lecture: its source and what was made of it."""

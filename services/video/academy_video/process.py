@@ -120,7 +120,7 @@ def run(
     with running(
         context, command, folder=folder, wall_seconds=wall_seconds, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:
-        feeder = threading.Thread(target=_feed, args=(child.process.stdin, stdin), daemon=True)
+        feeder = threading.Thread(target=_feed, args=(child.input, stdin), daemon=True)
         feeder.start()
         with child.output as pipe:
             output = pipe.read(_OUTPUT_BYTES + 1)
@@ -134,8 +134,7 @@ def run(
     return Output(output, finished)
 
 
-def _feed(pipe: IO[bytes] | None, data: bytes) -> None:
+def _feed(pipe: IO[bytes], data: bytes) -> None:
     """Write what a child reads; it may end before it has read all."""
-    if pipe is not None:
-        with contextlib.suppress(BrokenPipeError), pipe:
-            pipe.write(data)
+    with contextlib.suppress(BrokenPipeError), pipe:
+        pipe.write(data)

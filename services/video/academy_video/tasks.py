@@ -82,13 +82,14 @@ def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> O
         video, audio = plan.main_streams(source, task.language)
         keys = keyframes.of_source(source.container, view.fetch, view.size, video.index, video.id)
         index = None if task.intermediate is None else tools.index(context.output_prefix, task.intermediate)
-        if index is None:
-            apart = audio is not None and keyframes.sound_lies_apart(
-                source.container, view.fetch, view.size, video.index, audio.index
-            )
-            way = plan.way(source, video, keys, apart=apart)
-        else:
-            way = plan.way_on(plan.way(source, video, keys), encoded=index.encoded)
+        apart = (
+            index is None
+            and audio is not None
+            and keyframes.sound_lies_apart(source.container, view.fetch, view.size, video.index, audio.index)
+        )
+        way = plan.way(source, video, keys, apart=apart)
+        if index is not None:
+            way = plan.way_on(way, encoded=index.encoded)
         if way != "direct":
             normalising = plan.normalise(task, source, way)
             return Outcome(PlanAnswer(), children=(NewTask.of(NORMALISE, normalising),))
