@@ -177,18 +177,22 @@ class Platform:
 
     def encoders(self, worker: str) -> list[psutil.Process]:
         """The worker's ffmpeg processes that run now."""
-        return [child for child in psutil.Process(self.parts.pid(worker)).children() if child.name() == "ffmpeg"]
+        return [child for child in psutil.Process(self.parts.pid(worker)).children() if _encodes(child)]
 
     def caught_mid_chunk(self, lecture: str, number: signal.Signals) -> TaskRow:
-        """Send a signal to a worker while it holds a chunk, and make sure that it still held it then."""
+        """Send a signal to a worker while it makes a chunk: its encoder runs, so no report of the end is on its way."""
         while True:
             task = self.claimed_chunk(lecture)
-            os.kill(self.parts.pid(task.worker), number)
+            worker = self.parts.pid(task.worker)
+            os.kill(worker, signal.SIGSTOP)
             now = next(row for row in self.tasks(lecture) if row.id == task.id)
-            if (now.state, now.attempt) == (task.state, task.attempt):
+            making = (now.state, now.attempt) == (task.state, task.attempt) and self.encoders(task.worker)
+            if making:
+                os.kill(worker, number)
+            if not making or number is signal.SIGTERM:  # which a stopped process heeds when it goes on
+                os.kill(worker, signal.SIGCONT)
+            if making:
                 return task
-            if number is signal.SIGSTOP:
-                os.kill(self.parts.pid(task.worker), signal.SIGCONT)
 
     # Queues
 
@@ -259,6 +263,13 @@ class Platform:
     def temporary_files(self) -> list[Path]:
         """What lies in the workers' scratch folders."""
         return [path for path in self.place.scratch.rglob("*") if path.is_file()]
+
+
+def _encodes(process: psutil.Process) -> bool:
+    try:
+        return process.name() == "ffmpeg" and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended while it was looked at
+        return False
 
 
 def _probe(url: str) -> int:

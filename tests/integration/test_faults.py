@@ -247,9 +247,10 @@ def test_a_frozen_worker_that_wakes_after_publish_changes_no_byte(platform: Plat
         before = platform.published(lecture)
     finally:
         os.kill(pid, signal.SIGCONT)
-    stopped = ("TASK_STOPPED", f"task={frozen.id} ", "cause=lease-lost")
+    # It learns it by its next heartbeat, or, when its encoder had finished without it, by the answer to its result.
+    lost = ("TASK_ENDED", f"task={frozen.id} ", "end=lost")
     wait_until(
-        lambda: any(all(word in line for word in stopped) for line in platform.log(frozen.worker).splitlines()),
+        lambda: any(all(word in line for word in lost) for line in platform.log(frozen.worker).splitlines()),
         120,
         "the woken worker did not learn that its lease is gone",
     )

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
+import structlog
 from support import wait_until
 from worker_kit import ADD, LITE, NAMES, SUM, Number, Platform, echo
 
@@ -196,6 +197,26 @@ def test_cancel_kills_the_work_and_deletes_the_message(platform: Platform) -> No
         assert blocker.killed.wait(LONG)
         wait_until(lambda: platform.in_flight() == 0, LONG, "message deleted")
     assert platform.states() == ["cancelled"]
+
+
+@pytest.mark.parametrize("heartbeat_seconds", [0.02, LONG])
+def test_an_attempt_whose_lease_is_gone_says_so_by_whatever_it_learns_it(
+    platform: Platform, heartbeat_seconds: float
+) -> None:
+    """By a heartbeat, or, when the work ends before the next one, by the answer to its result."""
+    blocker = Blocker()
+    job = platform.ledger.submit(NewTask.of(ADD, Number(n=1)))
+    with structlog.testing.capture_logs() as lines:
+        with platform.worker({ADD: blocker}, heartbeat_seconds=heartbeat_seconds) as consumer:
+            assert blocker.started.acquire(timeout=LONG)
+            platform.ledger.cancel(job.id)
+            if heartbeat_seconds == LONG:
+                blocker.go.set()
+            lost = consumer.metrics.tasks.labels(ADD.name, "lost")
+            wait_until(lambda: lost._value.get() == 1, LONG, "counted as lost")
+        ends = [line["end"] for line in lines if line["event"] == "TASK_ENDED"]
+    assert ends == ["lost"]
+    assert blocker.killed.is_set() == (heartbeat_seconds != LONG)
 
 
 def test_work_over_its_time_is_killed_and_reported(platform: Platform) -> None:

@@ -184,7 +184,7 @@ class Slot:
         """Tell the ledger how the attempt ended; its answer when it was completed, else None."""
         task, secret = attempt.context.task, attempt.secret
         if attempt.cause is Cause.LEASE_LOST:
-            self._metrics.tasks.labels(task.kind, "lost").inc()
+            self._ended(task, "lost")
             return None
         if attempt.outcome is not None:
             return self._complete(attempt, attempt.outcome, bell, following)
@@ -213,7 +213,7 @@ class Slot:
         try:
             answer = self._patiently(lambda: self._ledger.complete(task.task, request), bell)
         except LeaseLost:
-            self._metrics.tasks.labels(task.kind, "lost").inc()
+            self._ended(task, "lost")
             return None
         except Permanent as refused:
             error = Retryable(refused.detail, reason=RESULT_REFUSED)
@@ -245,5 +245,9 @@ class Slot:
             end = "lost"
         except Permanent as error:  # the lease will expire; nothing is lost by waiting for that
             _log.error("REPORT_REFUSED", end=end, detail=error.detail)
+        self._ended(task, end)
+
+    def _ended(self, task: ClaimedTask, end: str) -> None:
+        """Log and count an attempt that ended without its completion being taken."""
         _log.info("TASK_ENDED", end=end, kind=task.kind)
         self._metrics.tasks.labels(task.kind, end).inc()
