@@ -295,6 +295,11 @@ def segment_length(total: int, rate: Fraction, rules: Rules) -> int:
     return min(round(rules.segment_seconds * rate), max(round(rate * _LEAST_SEGMENT), total // rules.min_segments))
 
 
+def target_duration(gop: int, rate: Fraction) -> int:
+    """Whole seconds that no segment is longer than, rounded, of picture or sound: EXT-X-TARGETDURATION."""
+    return max(1, math.floor(gop / rate + _AUDIO_PACKET + Fraction(1, 2)))
+
+
 def samples(total: int, gop: int, rate: Fraction, keys: Sequence[Fraction] = ()) -> tuple[int, ...]:
     """First frames of the stretches whose quality is measured: one in each fifth (from 15 s on), within one segment.
 
@@ -519,7 +524,7 @@ def plan(  # noqa: PLR0913 - each is one finding about the source
     return PlanResult(
         encoding=encoding,
         duration_seconds=float(total / rate),
-        target_duration=max(1, math.floor(gop / rate + _AUDIO_PACKET + Fraction(1, 2))),
+        target_duration=target_duration(gop, rate),
         chunk_frames=chunk_frames(total, gop, rate, rules.chunk_seconds, keys=keys),
         lost_seconds=_lost(task, source, span),
         notes=_notes(_lost(task, source, span)),

@@ -4,14 +4,14 @@ Given the chunks' results and a listing of the prefix. The poster is cut from th
 (`poster_place`), so publish never reads the source.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 
 from academy_core.errors import Retryable
 from academy_core.video import Bandwidth, ChunkResult, Encoding, Rendition, Rung, Segment
-from academy_video import ffmpeg
+from academy_video import ffmpeg, plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def join(encoding: Encoding, chunks: Sequence[ChunkResult], sizes: Mapping[str, 
     _check_files(files, renditions, sizes)
     return Publication(
         renditions=renditions,
-        bandwidths=tuple(_bandwidth(rendition) for rendition in renditions),
+        bandwidths=tuple(_bandwidth(encoding, rendition) for rendition in renditions),
         segments=_segment_count(encoding),
         bytes=sum(sizes[name] for name in files),
     )
@@ -105,15 +105,33 @@ def _check_files(files: Collection[str], renditions: Sequence[Rendition], sizes:
                 raise Incomplete(f"{segment.name} has {sizes[segment.name]} bytes instead of {segment.bytes}")
 
 
-def _bandwidth(rendition: Rendition) -> Bandwidth:
-    rates = [_bits(segment) * rendition.timescale / segment.duration_ticks for segment in rendition.segments]
-    ticks = sum(segment.duration_ticks for segment in rendition.segments)
-    average = sum(map(_bits, rendition.segments)) * rendition.timescale / ticks
-    return Bandwidth(name=rendition.name, peak=round(max(rates)), average=round(average))
+def _bandwidth(encoding: Encoding, rendition: Rendition) -> Bandwidth:
+    target = plan.target_duration(encoding.gop, ffmpeg.rate(encoding))
+    average = _rate(rendition, rendition.segments)
+    peak = max((_rate(rendition, run) for run in _runs(rendition, target)), default=average)
+    return Bandwidth(name=rendition.name, peak=round(peak), average=round(average))
 
 
-def _bits(segment: Segment) -> int:
-    return 8 * segment.bytes
+def _runs(rendition: Rendition, target: int) -> Iterator[Sequence[Segment]]:
+    """Contiguous segments of which the peak is taken: half to one and a half times `target` seconds (RFC 8216, 4.1).
+
+    A last segment of a few frames is nearly all key frame: by itself its rate would be many times the lecture's.
+    """
+    segments = rendition.segments
+    for first in range(len(segments)):
+        ticks = 0
+        for end in range(first + 1, len(segments) + 1):
+            ticks += segments[end - 1].duration_ticks
+            if 2 * ticks > 3 * target * rendition.timescale:
+                break
+            if 2 * ticks >= target * rendition.timescale:
+                yield segments[first:end]
+
+
+def _rate(rendition: Rendition, segments: Sequence[Segment]) -> Fraction:
+    """Bit/s over these segments."""
+    ticks = sum(segment.duration_ticks for segment in segments)
+    return Fraction(8 * sum(segment.bytes for segment in segments) * rendition.timescale, ticks)
 
 
 def poster_place(encoding: Encoding, chunks: Sequence[ChunkResult], at_seconds: float) -> PosterPlace:
