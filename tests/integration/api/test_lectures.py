@@ -1114,3 +1114,25 @@ def test_a_database_restored_to_an_hour_ago_loses_no_lecture(
     assert len(new) == 2
     for unknown in new:
         assert any(unknown in key for key in video.objects), "reported, not deleted"
+
+
+def test_an_audit_after_a_restore_never_takes_back_what_was_written_since(
+    teacher: Api, working: Working, video: FakeStore, relay: Relay
+) -> None:
+    """The lost hour held a deletion; the lecture is finished before the audit comes to its folder, hours later."""
+    worker, publication, complete = working
+    complete(0)
+    relay.turn()
+    hour_ago = transaction.savepoint()
+    teacher.call("DELETE", f"{LECTURES}/{publication.lecture_id}")
+    graves.sweep()
+    transaction.savepoint_rollback(hour_ago)
+    relay.restart()
+    for index in (1, 2):
+        complete(index)
+    worker.publish(PLAN)
+    relay.turn()
+    written = {key: found for key, found in video.objects.items() if graves.HIDDEN not in key}
+    assert playlist(video, publication, "720p.m3u8").is_endlist
+    walk(video)
+    assert video.objects == written

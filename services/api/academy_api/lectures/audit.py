@@ -16,7 +16,7 @@ from prometheus_client import Gauge
 from academy_api.lectures import graves
 from academy_api.lectures.models import WATCHABLE, Publication, Tombstone
 from academy_api.settings import config
-from academy_core.errors import Retryable
+from academy_core.errors import PreconditionFailed, Retryable
 from academy_core.store import ObjectStore
 
 EVERY_SECONDS = 10.0
@@ -81,10 +81,18 @@ class Auditor:
         return report(key for key in keys if key not in known)
 
     def _bring_back(self, publication: Publication) -> None:
-        """The playlists of a publication that was hidden after the moment to which the database was restored."""
+        """The playlists of a publication that was hidden after the moment to which the database was restored.
+
+        What was written since has come further: a lecture that is finished must not lose its end again.
+        """
         prefix = publication.output_prefix
         for info in self._bucket.level(f"{prefix}{graves.HIDDEN}").objects:
-            graves.move_playlist(self._bucket, info.key, f"{prefix}{info.key.removeprefix(prefix + graves.HIDDEN)}")
+            to = f"{prefix}{info.key.removeprefix(prefix + graves.HIDDEN)}"
+            try:
+                graves.move_playlist(self._bucket, info.key, to, over=False)
+            except PreconditionFailed:
+                self._bucket.delete(info.key)
+                continue
             _log.warning("playlist_brought_back", publication=str(publication.pk), key=info.key)
 
 

@@ -95,9 +95,13 @@ def _hide(bucket: ObjectStore, cdn: Cdn, tombstone: Tombstone) -> None:
     _log.info("publication_hidden", publication=str(tombstone.publication))
 
 
-def move_playlist(bucket: ObjectStore, key: str, to: str) -> None:
-    """Copy, then delete: killed in between, it is simply moved again."""
-    bucket.put(to, bucket.get(key), content_type=playlists.CONTENT_TYPE, cache_control=playlists.GROWING)
+def move_playlist(bucket: ObjectStore, key: str, to: str, *, over: bool = True) -> None:
+    """Copy, then delete: killed in between, it is simply moved again.
+
+    PreconditionFailed where there is one already that is not to be written `over`.
+    """
+    text = bucket.get(key)
+    bucket.put(to, text, content_type=playlists.CONTENT_TYPE, cache_control=playlists.GROWING, if_none_match=not over)
     bucket.delete(key)
 
 
