@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 from lecture_support import Worker, chunk_of, plan_of
+from support import wait_until
 
 from academy_api.accounts.models import AuditEntry
 from academy_api.lectures import audit, graves, playlists, publishing, store, uploads
@@ -532,6 +533,25 @@ def test_playlists_are_written_at_most_once_a_second(working: Working, video: Fa
     assert _segments(video, publication) == 2, "less than a second has passed"
     relay.turn()
     assert _segments(video, publication) == 6
+
+
+def test_a_relay_whose_clock_was_ahead_holds_up_none_that_follows(
+    working: Working, video: FakeStore, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, publication, complete = working
+    complete(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(timezone, "now", lambda: datetime.now(UTC) + timedelta(hours=1))
+        relay.writer.run()
+    assert _segments(video, publication) == 2
+    relay.restart()
+    complete(1)
+
+    def listed() -> bool:
+        relay.writer.run()
+        return _segments(video, publication) == 6
+
+    wait_until(listed, 10, "it waits for the other's clock")
 
 
 def test_a_relay_killed_after_writing_is_followed_by_one_that_finishes(

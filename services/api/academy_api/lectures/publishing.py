@@ -17,6 +17,7 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from academy_api.lectures import graves, playlists, states
@@ -101,7 +102,7 @@ class PlaylistWriter:
 
     def _running(self) -> Sequence[Publication]:
         """Running publications, those first that have waited longest for their turn."""
-        due = Q(playlists_at=None) | Q(playlists_at__lte=timezone.now() - AT_MOST_EVERY)
+        due = Q(playlists_at=None) | Q(playlists_at__lte=Now() - AT_MOST_EVERY)
         running = {each.pk: each for each in Publication.objects.filter(state__in=RUNNING, job__isnull=False)}
         for gone in self._known.keys() - running.keys():
             del self._known[gone]
@@ -249,8 +250,10 @@ def _job(publication: Publication) -> UUID:
 
 
 def _record(step: _Step) -> None:
-    """Note what was written, unless the publication was cancelled, replaced or deleted meanwhile."""
-    now = timezone.now()
+    """Note what was written, unless the publication was cancelled, replaced or deleted meanwhile.
+
+    When, by the database's clock: the next relay's may be behind.
+    """
     with transaction.atomic():
         lecture = Lecture.objects.select_for_update().filter(pk=step.lecture).first()
         if lecture is None:
@@ -261,10 +264,10 @@ def _record(step: _Step) -> None:
         publication.chunks_listed = step.chunks
         publication.playable_seconds = step.playable_seconds
         publication.duration_seconds = step.duration_seconds
-        publication.playlists_at = now
+        publication.playlists_at = Now()
         publication.state = State.READY if step.ended else State.PLAYABLE
         if step.ended:
-            publication.ready_at = now
+            publication.ready_at = timezone.now()
             _supersede(lecture)
         publication.save()
         states.follow(lecture)
