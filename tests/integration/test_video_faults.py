@@ -3,8 +3,11 @@
 The store is the real client on the S3 emulator behind a proxy that makes R2's faults.
 """
 
+import dataclasses
+import itertools
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,12 +26,12 @@ import pytest
 from fault_proxy import faulty
 from support import S3Handle, wait_until
 
-from academy_core.errors import Retryable
+from academy_core.errors import Retryable, StoreUnavailable
 from academy_core.kinds import Payload, TaskKind
 from academy_core.settings import StoreSettings
-from academy_core.store import R2Store
+from academy_core.store import ObjectInfo, R2Store
 from academy_core.tasks import Outcome
-from academy_core.video import CHUNK, PLAN, ChunkInput
+from academy_core.video import CHUNK, PLAN, PUBLISH, ChunkInput, PlanInput, PublishInput
 from academy_video import ladder, plan
 
 RULES = plan.Rules(
@@ -134,6 +137,176 @@ def test_a_store_that_stays_away_fails_the_task_retryably_and_soon(
         with pytest.raises(Retryable):
             worker.run(CHUNK, chunk)
     assert list(direct.list(media.PREFIX)) == []
+
+
+@dataclass(frozen=True)
+class Step:
+    """One task of a lecture, and what it gives when nothing fails."""
+
+    kind: TaskKind
+    input: Payload
+    results: Sequence[Payload] | None
+    result: Payload
+
+    def run(self, worker: media.Worker) -> Payload:
+        """Its result from this worker."""
+        return worker.run(self.kind, self.input, self.results).result
+
+
+HEARD = dataclasses.replace(RULES, loudness=ladder.LOUDNESS_LUFS)
+
+
+def steps_of(worker: media.Worker, source: PlanInput) -> list[Step]:
+    """Every task of the lecture, done once."""
+    planned = worker.run(PLAN, source)
+    steps = [Step(PLAN, source, None, planned.result)]
+    for child in planned.children:
+        piece = ChunkInput.model_validate(child.input)
+        steps.append(Step(CHUNK, piece, None, worker.run(CHUNK, piece).result))
+    assert planned.then is not None
+    last, chunks = PublishInput.model_validate(planned.then.input), [step.result for step in steps[1:]]
+    return [*steps, Step(PUBLISH, last, chunks, worker.run(PUBLISH, last, chunks).result)]
+
+
+class FailingStore(media.WatchedStore):
+    """A store whose `fails_at`-th call is not answered. `calls` counts them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails_at, self.calls = 0, 0
+        self._counting = threading.Lock()
+
+    def arm(self, number: int) -> None:
+        """Count anew; the call of this number fails."""
+        self.fails_at, self.calls = number, 0
+
+    def _call(self) -> None:
+        with self._counting:
+            self.calls += 1
+            fails = self.calls == self.fails_at
+        if fails:
+            raise StoreUnavailable("drill")
+
+    def put(self, key: str, data: bytes, **words: Any) -> str:
+        """See ObjectStore.put."""
+        self._call()
+        return super().put(key, data, **words)
+
+    def get(self, key: str) -> bytes:
+        """See ObjectStore.get."""
+        self._call()
+        return super().get(key)
+
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        """See ObjectStore.get_range."""
+        self._call()
+        return super().get_range(key, start, end)
+
+    def head(self, key: str) -> ObjectInfo:
+        """See ObjectStore.head."""
+        self._call()
+        return super().head(key)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """See ObjectStore.list; each object of the listing counts too."""
+        self._call()
+        for info in super().list(prefix):
+            self._call()
+            yield info
+
+
+@pytest.mark.slow
+def test_a_store_that_fails_at_any_single_call_costs_one_try_and_nothing_else(
+    lecture: media.Numbered, folder: Path
+) -> None:
+    """Every call of every task in turn, each time in a process that has nothing in its cache."""
+    store = FailingStore()
+    source = media.upload_source(store, lecture.path)
+    steps = steps_of(media.Worker(store, folder, HEARD), source)
+    whole = {key: found.data for key, found in store.objects.items()}
+    for step in steps:
+        for number in itertools.count(1):
+            store.arm(number)
+            try:
+                made = step.run(media.Worker(store, folder, HEARD))
+            except StoreUnavailable:
+                assert children_of(psutil.Process(), "ffmpeg") == []
+                continue
+            finally:
+                assert {key: found.data for key, found in store.objects.items()} == whole
+            assert made == step.result
+            break
+        assert store.calls < store.fails_at, f"{step.kind.name} went on as if call {number} had been answered"
+        assert number > 5
+
+
+KILLED = """#!{python} -S
+import os, sys
+number = 0
+while True:
+    number += 1
+    try:
+        os.mkdir({counts!r} + "/" + str(number))
+        break
+    except FileExistsError:
+        pass
+if number == int(open({victim!r}).read()):
+    os.kill(os.getpid(), 9)
+os.execv({real!r}, [{real!r}, *sys.argv[1:]])
+"""
+"""Stands for a program: counts its starts (a child may make no file), and is killed at the one that is asked for."""
+
+
+@dataclass(frozen=True)
+class Killer:
+    """ffmpeg and ffprobe of which the child that starts as the `arm`ed number is killed."""
+
+    folder: Path
+
+    def stands_for(self, real: str) -> str:
+        """A program that is killed in its turn, or else is this one."""
+        path = self.folder / Path(real).name
+        words = {"counts": str(self.folder / "starts"), "victim": str(self.folder / "victim"), "real": real}
+        path.write_text(KILLED.format(python=sys.executable, **words))
+        path.chmod(0o755)
+        return str(path)
+
+    def arm(self, number: int) -> None:
+        """Count anew; the child of this number is killed."""
+        shutil.rmtree(self.folder / "starts", ignore_errors=True)
+        (self.folder / "starts").mkdir()
+        (self.folder / "victim").write_text(str(number))
+
+    @property
+    def starts(self) -> int:
+        """Children since then."""
+        return len(list((self.folder / "starts").iterdir()))
+
+
+@pytest.mark.slow
+def test_whichever_child_is_killed_the_result_is_the_same(
+    lecture: media.Numbered, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every child of every task in turn: of the probe, the sound, the pictures, the comparison, the poster."""
+    store, killer = media.WatchedStore(), Killer(tmp_path)
+    source = media.upload_source(store, lecture.path)
+    steps = steps_of(media.Worker(store, folder, HEARD), source)
+    whole = {key: found.data for key, found in store.objects.items()}
+    monkeypatch.setattr(media, "FFPROBE", killer.stands_for(media.FFPROBE))
+    ffmpeg = killer.stands_for(media.FFMPEG)
+    for step in steps:
+        for number in itertools.count(1):
+            killer.arm(number)
+            try:
+                made = step.run(media.Worker(store, folder, HEARD, ffmpeg))
+            except Retryable:
+                continue
+            finally:
+                assert {key: found.data for key, found in store.objects.items()} == whole
+            assert made == step.result
+            if killer.starts < number:
+                break
+        assert number > 2
 
 
 def children_of(process: psutil.Process, name: str) -> list[psutil.Process]:

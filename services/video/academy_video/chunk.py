@@ -26,6 +26,8 @@ from academy_video.tools import CACHE_CONTROL, Tools
 _SSIM = re.compile(r"^n:\d+ Y:([0-9.]+) ", re.MULTILINE)
 _SAMPLE_SECONDS = 120
 """Wall clock limit of one comparison."""
+_SAMPLE_TRIES = 2
+"""Of it: a child that is killed leaves no gap in the report."""
 _END_SECONDS = 1
 """How long an ffmpeg whose output broke off may take to end: one that is killed from outside is tried again."""
 _PART_DONE = 99.0
@@ -300,16 +302,25 @@ def _qualities(tools: Tools, context: TaskContext[ChunkInput], best: Rendition) 
         sample = chunk.model_copy(update={"first_frame": first, "end_frame": end})
         segment = best.segments[number - chunk.first_frame // encoding.gop]
         media = b"".join(tools.store.get(context.output_prefix + name) for name in (best.init, segment.name))
-        with reader.serving(_view(tools, context)) as served:
-            command = ffmpeg.quality_command(tools.ffmpeg, sample, served.url, first - number * encoding.gop)
-            try:
-                output = process.run(context, command, folder=tools.folder, wall_seconds=_SAMPLE_SECONDS, stdin=media)
-            except Retryable:  # it broke off: a report is not worth another chunk
-                continue
-        found = [float(value) for value in _SSIM.findall(output.stdout.decode(errors="replace"))]
+        printed = _compared(tools, context, sample, first - number * encoding.gop, media)
+        found = [float(value) for value in _SSIM.findall(printed)]
         if found:
             mean = round(sum(found) / len(found), 5)
             yield Quality(first_frame=first, frames=len(found), rung=best.name, ssim=mean, least=min(found))
+
+
+def _compared(tools: Tools, context: TaskContext[ChunkInput], sample: ChunkInput, offset: int, media: bytes) -> str:
+    """What a comparison prints: nothing where it breaks off each time, since a report is not worth another chunk."""
+    for _ in range(_SAMPLE_TRIES):
+        with reader.serving(_view(tools, context)) as served:
+            command = ffmpeg.quality_command(tools.ffmpeg, sample, served.url, offset)
+            try:
+                output = process.run(context, command, folder=tools.folder, wall_seconds=_SAMPLE_SECONDS, stdin=media)
+            except Retryable:
+                continue
+        if served.failure is None:
+            return output.stdout.decode(errors="replace")
+    return ""
 
 
 def _view(tools: Tools, context: TaskContext[ChunkInput]) -> reader.View:
