@@ -150,6 +150,12 @@ def mirrored(name: str, mirror: str, *words: str) -> Make:
 FRAGMENTED = ("-movflags", "+frag_keyframe+empty_moov+default_base_moof")
 
 
+def fragmented_mov(name: str, sound: str) -> Make:
+    """MOV in fragments of a second, each with all of its sound."""
+    lasting = ("-frag_duration", "1000000", "-movflags", "+empty_moov+default_base_moof+delay_moov")
+    return coded(name, "-c:v", "copy", "-c:a", sound, *lasting)
+
+
 def joined(path: Path, *parts: Path, after: int | None = None) -> None:
     """The packets of the parts, one after the other in one file; each begins `after` seconds if that is longer."""
     listed = path.with_suffix(".txt")
@@ -598,6 +604,7 @@ HD = "scale=1280:720:flags=neighbor,setsar=1,format=yuv422p"
 FAST_VPX = ("-deadline", "realtime", "-cpu-used", "8", "-g", "60")
 REPEATED = ("-x264-params", "repeat-headers=1:keyint=60")
 PCM = ("-c:a", "pcm_s16le")
+FLASH = ("-ar", "22050", "-ac", "1")
 DROPPED = "scale=640:480:flags=neighbor,select=lt(mod(n\\,11)\\,8)"
 """Three pictures of eleven are missing."""
 VFR = "setpts='(N+if(between(mod(N,10),3,6),0.6,0))/30/TB'"
@@ -637,6 +644,11 @@ ROWS: dict[str, Row] = {
     "vob": Row(dvd("a.vob", "-c:a", "ac3"), way="copy"),
     "m2ts-lpcm": Row(coded("l.m2ts", *M2TS, "-c:a", "pcm_bluray", "-sample_fmt", "s16"), way="copy"),
     "vob-lpcm": Row(dvd("l.vob", "-c:a", "pcm_s16be"), way="copy"),
+    "flv-nellymoser": Row(coded("n.flv", "-c:v", "copy", "-c:a", "nellymoser", *FLASH), way="copy"),
+    "flv-adpcm": Row(coded("sw.flv", "-c:v", "copy", "-c:a", "adpcm_swf", *FLASH), way="copy"),
+    "ts-s302m": Row(coded("s.ts", "-c:v", "copy", "-c:a", "s302m", "-strict", "-2", "-ac", "2"), way="copy"),
+    "mov-ima-fragmented": Row(fragmented_mov("i.mov", "adpcm_ima_qt"), way="copy"),
+    "mov-float-fragmented": Row(fragmented_mov("f.mov", "pcm_f32be"), way="copy"),
     "hevc": Row(coded("h.mp4", *BIG, "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none")),
     "av1": Row(coded("a1.mp4", *BIG, "-c:v", "libaom-av1", "-cpu-used", "8", "-usage", "realtime", "-b:v", "2M")),
     "mjpeg": Row(coded("m.mov", *BIG, "-c:v", "mjpeg", "-q:v", "3", "-c:a", "pcm_s16le")),

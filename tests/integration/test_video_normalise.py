@@ -70,11 +70,13 @@ def recorded(numbered: media.Numbered, path: Path, *words: str) -> Path:
     return path
 
 
+NOISY = ("-vf", "scale=640:480,noise=alls=20:allf=t", "-c:v", "mpeg2video", "-g", "15", "-q:v", "7", "-t", "6")
 INPUTS: dict[str, tuple[str, ...]] = {
     "a.ts": ("-c", "copy"),
     "f.mp4": ("-c", "copy", "-movflags", "+frag_keyframe+empty_moov+default_base_moof"),
     "m.avi": ("-vf", "scale=640:480:flags=neighbor", "-c:v", "mpeg4", "-bf", "0", "-g", "30", "-q:v", "3"),
     "a.flv": ("-c", "copy"),
+    "n.flv": (*NOISY[:2], "-c:v", "flv1", "-g", "15", "-q:v", "3", "-c:a", "nellymoser", "-ar", "22050", "-ac", "1"),
     "r.mkv": ("-c", "copy", "-f", "matroska", "-live", "1", "-cluster_time_limit", "500"),
 }
 
@@ -136,25 +138,25 @@ def test_a_copy_in_many_stretches_is_the_copy_in_one(
     assert len(numbers) == pytest.approx(SECONDS * 30, abs=3)
 
 
-NOISY = ("-vf", "scale=640:480,noise=alls=20:allf=t", "-c:v", "mpeg2video", "-g", "15", "-q:v", "7", "-t", "6")
-LPCM: dict[str, tuple[str, ...]] = {
-    "l24.m2ts": (*NOISY, "-c:a", "pcm_bluray", "-sample_fmt", "s32", "-mpegts_m2ts_mode", "1"),
-    "l16.vob": (*NOISY, "-c:a", "pcm_s16be"),
+DECODED: dict[str, tuple[str, ...]] = {
+    "s24le.m2ts": (*NOISY, "-c:a", "pcm_bluray", "-sample_fmt", "s32", "-mpegts_m2ts_mode", "1"),
+    "s16le.vob": (*NOISY, "-c:a", "pcm_s16be"),
+    "s24le.ts": (*NOISY, "-c:a", "s302m", "-sample_fmt", "s32", "-strict", "-2"),
 }
-"""Camcorders, Blu-ray and DVD; the bits of a sample are in the name."""
+"""Camcorders and Blu-ray, DVD, studios; the PCM that it becomes is in the name."""
 
 
-@pytest.mark.parametrize("name", LPCM)
+@pytest.mark.parametrize("name", DECODED)
 @pytest.mark.usefixtures("hurried")
-def test_lpcm_is_the_same_sample_for_sample_after_many_stretches(
+def test_sound_that_is_decoded_is_the_same_sample_for_sample_after_many_stretches(
     worker: media.Worker, numbered: media.Numbered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Matroska has another PCM than they."""
+    """What Matroska cannot hold becomes its PCM."""
     # ffmpeg reads 5 MB ahead before it gives out the first packet.
     monkeypatch.setattr(normalise, "_SLACKS", (6_000_000, None))
     path = tmp_path / name
     # The DVD's muxer complains of a buffer that other codecs than PCM fit into.
-    media.ffmpeg("-i", numbered.path, *LPCM[name], path, level="fatal")
+    media.ffmpeg("-i", numbered.path, *DECODED[name], path, level="fatal")
     source = media.upload_source(worker.store, path)
     outcomes = list(stretches(worker, worker.run(PLAN, source)))
     assert len(outcomes) > 5, "it was not cut"
@@ -167,7 +169,7 @@ def test_lpcm_is_the_same_sample_for_sample_after_many_stretches(
     assert found[0] == found[1]
     entries = ("-select_streams", "a", "-show_entries", "stream=codec_name", "-of", "csv=p=0")
     done = subprocess.run((media.FFPROBE, "-v", "error", *entries, copy), capture_output=True, check=True, text=True)
-    assert done.stdout.strip() == f"pcm_s{name[1:3]}le"
+    assert done.stdout.strip() == f"pcm_{path.stem}"
 
 
 def pcm(path: Path) -> bytes:
@@ -863,6 +865,18 @@ def test_a_copy_without_end_is_refused_long_before_its_source_ends(  # noqa: PLR
     assert worker.store.bytes_read() - before < 0.8 * path.stat().st_size
     assert media.children() == []
     assert pieces(worker.store), "it was refused before anything came"
+
+
+def test_sound_that_is_decoded_may_be_larger_than_its_source(
+    worker: media.Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Flash recording of a slide: its sound takes 44 kbit/s, decoded 700."""
+    path = tmp_path / "slide.flv"
+    drawn = ("-f", "lavfi", "-i", "color=white:s=320x240:r=10:d=20", "-f", "lavfi", "-i", "sine=f=500:d=20")
+    coding = ("-c:v", "flv1", "-g", "50", "-c:a", "nellymoser", "-ar", "22050", "-ac", "1")
+    media.ffmpeg(*drawn, *coding, path, level="error")
+    monkeypatch.setattr(normalise, "_LARGEST_EXTRA", 0)
+    assert normalised(worker, path)
 
 
 def test_a_picture_that_stands_for_hours_is_not_drawn_for_hours(

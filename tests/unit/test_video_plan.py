@@ -263,9 +263,15 @@ def test_of_several_programs_the_sound_is_that_of_the_pictures(programs: list[se
         ("pcm_bluray", "s32", "pcm_s24le"),
         ("pcm_dvd", "s16", "pcm_s16le"),
         ("pcm_dvd", "s32", "pcm_s24le"),
+        ("s302m", "s32", "pcm_s24le"),
+        ("pcm_s8", "u8", "pcm_s16le"),
+        ("adpcm_swf", "s16p", "pcm_s16le"),
+        ("pcm_f32be", "flt", "pcm_f32le"),
+        ("nellymoser", "flt", "pcm_f32le"),
+        ("pcm_f64be", "dbl", "pcm_f32le"),
     ],
 )
-def test_lpcm_that_matroska_cannot_name_keeps_its_bits(codec: str, samples: str, made_with: str) -> None:
+def test_sound_that_matroska_cannot_hold_keeps_its_samples(codec: str, samples: str, made_with: str) -> None:
     sound = dataclasses.replace(AUDIO, codec=codec, samples=samples)
     assert plan.normalise(INPUT, source(audios=(sound,)), "copy").sound_codec == made_with
 

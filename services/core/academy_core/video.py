@@ -161,6 +161,9 @@ class PlanAnswer(Payload):
     plan: PlanResult | None = None
 
 
+SoundCodec = Literal["copy", "pcm_s16le", "pcm_s24le", "pcm_f32le"]
+
+
 class NormaliseInput(Payload):
     """One more stretch of a source that cannot be read in pieces. See `academy_video.normalise`."""
 
@@ -173,8 +176,8 @@ class NormaliseInput(Payload):
     audio_stream_index: int | None
     packed_sound: bool = False
     """The sound's packets carry their own description (ADTS)."""
-    sound_codec: Literal["copy", "pcm_s16le", "pcm_s24le"] = "copy"
-    """What the intermediate's sound is made with: LPCM that Matroska has no name for becomes its PCM, bit for bit."""
+    sound_codec: SoundCodec = "copy"
+    """What the intermediate's sound is made with: what Matroska cannot hold becomes its PCM."""
     far: bool = False
     """What its streams are shows late: one that is declared in front begins far behind."""
     rotation: int = 0

@@ -538,8 +538,8 @@ def _measured(task: NormaliseInput, pipe: int | None) -> list[str]:
 def copy_command(binary: str, task: NormaliseInput, url: str, pipe: int | None) -> list[str]:
     """Copies the packets of a source's picture and sound to Matroska on standard output, times from 0.
 
-    How loud the sound is, is printed to `pipe` on the way, if there is one. LPCM comes out in packets of the same
-    samples.
+    How loud the sound is, is printed to `pipe` on the way, if there is one. Sound that is decoded comes out in packets
+    of the same samples.
     """
     return [*_streamed(binary, task, url), *_mapped(task), *_copied(task), *_MATROSKA, *_measured(task, pipe)]
 

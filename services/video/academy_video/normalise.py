@@ -59,6 +59,8 @@ _TYPE = "video/x-matroska"
 _LARGEST = 3
 """An intermediate this many times its source (and 64 MiB) is no copy but an attack."""
 _LARGEST_EXTRA = 64 * 1024 * 1024
+_DECODED_BYTES = 2 * 4 * 48_000
+"""Of a second of sound that is decoded, which may be many times what it was: allowed beside that."""
 
 
 class _Lost(Exception):
@@ -183,8 +185,9 @@ class _Saving:
             stem = f"{len(self._pieces):06d}"
             self._pieces.append(_put(self._tools, self._context, stem, bytes(self._buffer)))
             self._buffer.clear()
-        saved = sum(piece.bytes for piece in self._pieces)
-        if saved > _LARGEST * self._context.input.source.source_bytes + _LARGEST_EXTRA:
+        task = self._context.input
+        decoded = 0 if task.sound_codec == "copy" else _DECODED_BYTES * self._last_sound // 1000
+        if sum(piece.bytes for piece in self._pieces) > _LARGEST * task.source.source_bytes + _LARGEST_EXTRA + decoded:
             raise Permanent("the copy is larger than any real one", reason=plan.UNREADABLE)
 
 

@@ -23,6 +23,7 @@ from academy_core.video import (
     PlanInput,
     PlanResult,
     Rung,
+    SoundCodec,
 )
 from academy_video import keyframes, ladder
 from academy_video.probe import AudioStream, Source, Tail, VideoStream
@@ -56,8 +57,14 @@ _STEREO = 2
 _CHANGING = frozenset({"ac3", "eac3", "dts"})
 """Sound of broadcasts, which may begin as stereo and go on with more channels; so may AAC that describes itself."""
 _GRID_OF = {"aac": 1024}
-_LPCM = frozenset({"pcm_bluray", "pcm_dvd"})
-"""Sound of AVCHD camcorders, Blu-ray and DVD that Matroska does not take as it is."""
+_COPIED = frozenset(
+    {"aac", "ac3", "alac", "dts", "eac3", "flac", "mlp", "mp2", "mp3", "opus", "speex", "truehd", "tta", "vorbis"}
+    | {"wavpack", "wmav1", "wmav2", "adpcm_ima_wav", "adpcm_ms", "pcm_alaw", "pcm_mulaw", "pcm_u8"}
+    | {"pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f64le"}
+)
+"""Sound that Matroska takes as it is and gives back as the same."""
+_DECODED: Mapping[str, SoundCodec] = {"s32": "pcm_s24le", "flt": "pcm_f32le", "dbl": "pcm_f32le"}
+"""Samples of a decoder, where they are more than 16 bit -> what holds them."""
 _CLAIMING = frozenset({"matroska", "flv"})
 """Containers that are copied whose header says how long they are; of the others ffprobe estimates it."""
 _ROUNDING = Fraction(1, 100)
@@ -462,10 +469,9 @@ def _held(source: Source, video: VideoStream) -> Fraction:
     return Fraction(video.reordered) / rate if source.container == "avi" and rate else Fraction(0)
 
 
-def _sound_codec(audio: AudioStream) -> Literal["copy", "pcm_s16le", "pcm_s24le"]:
-    if audio.codec not in _LPCM:
-        return "copy"
-    return "pcm_s16le" if audio.samples == "s16" else "pcm_s24le"
+def _sound_codec(audio: AudioStream) -> SoundCodec:
+    """LPCM of 20 and 24 bits is decoded to 32, of which the last 8 are empty."""
+    return "copy" if audio.codec in _COPIED else _DECODED.get(audio.samples.removesuffix("p"), "pcm_s16le")
 
 
 def plan(  # noqa: PLR0913 - each is one finding about the source
