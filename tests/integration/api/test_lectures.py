@@ -421,6 +421,49 @@ def test_an_upload_the_store_dropped_starts_anew(teacher: Api, video: FakeStore)
     ok(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"))
 
 
+def test_an_upload_the_store_dropped_is_resumed_from_its_first_part(teacher: Api, video: FakeStore) -> None:
+    lecture = create(teacher)
+    send_parts(teacher, lecture, video)
+    upload = newest(lecture).upload
+    video.abort_multipart(upload.source_key, upload.upload_id)
+    resumed = ok(teacher.call("POST", f"{LECTURES}/{lecture}/upload/parts", {}))
+    assert (resumed["uploaded"], resumed["missing"], len(resumed["urls"])) == ([], 1, 1)
+    send_parts(teacher, lecture, video)
+    assert ok(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"))["state"] == "processing"
+
+
+def test_an_upload_whose_completion_was_lost_is_resumed_with_nothing_missing(teacher: Api, video: FakeStore) -> None:
+    lecture = create(teacher)
+    send_parts(teacher, lecture, video)
+    upload = newest(lecture).upload
+    video.complete_multipart(upload.source_key, upload.upload_id, video.list_parts(upload.source_key, upload.upload_id))
+    resumed = ok(teacher.call("POST", f"{LECTURES}/{lecture}/upload/parts", {}))
+    assert (len(resumed["uploaded"]), resumed["missing"], resumed["urls"]) == (1, 0, [])
+    assert not video._uploads
+    assert ok(teacher.call("POST", f"{LECTURES}/{lecture}/upload/complete"))["state"] == "processing"
+
+
+@pytest.mark.parametrize("end", ["cancel", "replace", "delete"])
+def test_an_upload_that_ends_while_it_is_begun_leaves_no_parts(
+    teacher: Api, video: FakeStore, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    lecture = create(teacher)
+    create_multipart = video.create_multipart
+
+    def ended_meanwhile(key: str, **how: Any) -> str:
+        begun = create_multipart(key, **how)
+        path = f"{LECTURES}/{lecture}"
+        answer = teacher.call("DELETE", path) if end == "delete" else teacher.call("POST", f"{path}/{end}", FILE)
+        assert answer.status_code < 300, answer.content
+        return begun
+
+    with monkeypatch.context() as patch:
+        patch.setattr(video, "create_multipart", ended_meanwhile)
+        refused(teacher.call("POST", f"{LECTURES}/{lecture}/upload/parts", {}), 409, "no-upload")
+    graves.sweep()
+    assert not video._uploads
+
+
 @pytest.mark.parametrize(
     ("head", "code"), [(b"%PDF-1.7", "source-not-a-video"), (b"OggS\x00\x02", "source-container-unsupported")]
 )

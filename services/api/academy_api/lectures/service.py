@@ -195,7 +195,10 @@ def next_parts(lecture: UUID, after: int) -> Parts:
     bucket = store.video()
     Upload.objects.filter(pk=upload.pk).update(active_at=timezone.now())
     upload_id = upload.upload_id or _begin(bucket, upload)
-    arrived = [uploads.Part(part.number, part.size) for part in bucket.list_parts(upload.source_key, upload_id)]
+    try:
+        arrived = [uploads.Part(part.number, part.size) for part in bucket.list_parts(upload.source_key, upload_id)]
+    except NotFound:
+        upload_id, arrived = _resumed(bucket, upload)
     missing = uploads.missing(upload.source_bytes, upload.part_bytes, arrived)
     expires = int(URL_LIFE.total_seconds())
     wanted = [part for part in missing if part.number > after][: uploads.URLS_AT_ONCE]
@@ -213,15 +216,34 @@ def next_parts(lecture: UUID, after: int) -> Parts:
 
 
 def _begin(bucket: ObjectStore, upload: Upload) -> str:
-    """One multipart upload even when two requests begin it at once: the first to be written down stays."""
+    """One multipart upload even when two requests begin it at once: the first to be written down stays.
+
+    Raises Conflict when there is none to begin any more.
+    """
     begun = bucket.create_multipart(upload.source_key, content_type=upload.content_type)
-    if Upload.objects.filter(pk=upload.pk, upload_id="").update(upload_id=begun):
-        return begun
+    open_ = Upload.objects.filter(pk=upload.pk, publication__state=State.UPLOADING)
+    with transaction.atomic():
+        # Who ends the upload holds this lock, and aborts what is written down by then.
+        Lecture.objects.select_for_update().filter(pk=upload.publication.lecture_id).first()
+        if open_.filter(upload_id="").update(upload_id=begun):
+            return begun
     bucket.abort_multipart(upload.source_key, begun)
-    first = Upload.objects.filter(pk=upload.pk).values_list("upload_id", flat=True).first()
+    first = open_.values_list("upload_id", flat=True).first()
     if first is None:
-        raise NotFound
+        raise Conflict(reason=NO_UPLOAD)
     return first
+
+
+def _resumed(bucket: ObjectStore, upload: Upload) -> tuple[str, list[uploads.Part]]:
+    """An upload that the store does not know any more, and what has arrived of it.
+
+    All of it when its parts were joined already; else the store has dropped it, and it begins anew.
+    """
+    try:
+        _joined_before(bucket, upload)
+    except Permanent:
+        return _begin(bucket, upload), []
+    return upload.upload_id, list(uploads.parts(upload.source_bytes, upload.part_bytes))
 
 
 def complete(lecture: UUID, request_id: str) -> None:
