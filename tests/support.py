@@ -23,12 +23,21 @@ def ended(pid: int) -> bool:
 def wait_until(
     condition: Callable[[], bool], timeout: float, message: str, going_on: Callable[[], bool] = lambda: True
 ) -> None:
-    """Poll `condition` for at most `timeout` seconds; AssertionError with `message` when it stays false."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert going_on(), message
-        assert time.monotonic() < deadline, f"{message} within {timeout:g} s"
+    """Poll `condition` for at most `timeout` seconds; AssertionError with `message` when it stays false.
+
+    Of a machine that stands still between two looks one second counts. `going_on` is asked before each look: what is
+    waited for may come with the end of what goes on.
+    """
+    waited, last = 0.0, time.monotonic()
+    while True:
+        goes_on = going_on()
+        if condition():
+            return
+        assert goes_on, message
+        assert waited < timeout, f"{message} within {timeout:g} s"
         time.sleep(0.05)
+        now = time.monotonic()
+        waited, last = waited + min(now - last, 1.0), now
 
 
 @dataclass(frozen=True)

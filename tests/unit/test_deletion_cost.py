@@ -20,6 +20,9 @@ from academy_core.deletion_cost import BUSY, IDLE, Reporter
 PATH = "/api/v1/namespaces/academy/pods/academy-video-worker-x"
 
 
+LONG = 20.0
+
+
 class Patches:
     """Records when which value was sent; fails the first `failing` times."""
 
@@ -36,14 +39,20 @@ class Patches:
         self.sent.append(value)
 
 
+def within_a_pause(reporter: Reporter, *changes: bool) -> None:
+    """Tell changes between which the reporter does not look, however long this thread stands still."""
+    with reporter._changed:
+        for busy in changes:
+            reporter(busy)
+
+
 def test_changes_are_coalesced_and_the_last_one_is_told() -> None:
     patches = Patches()
     reporter = Reporter(patches, apart=0.3)
     reporter(True)
-    wait_until(lambda: patches.sent == [BUSY], 5, "busy was not told")
-    for busy in (False, True, False, True, False):
-        reporter(busy)
-    wait_until(lambda: patches.sent[-1] == IDLE, 5, "idle was not told")
+    wait_until(lambda: patches.sent == [BUSY], LONG, "busy was not told")
+    within_a_pause(reporter, False, True, False, True, False)
+    wait_until(lambda: patches.sent[-1] == IDLE, LONG, "idle was not told")
     reporter.close()
     assert patches.sent == [BUSY, IDLE]
     assert patches.times[1] - patches.times[0] >= 0.3
@@ -53,14 +62,11 @@ def test_busy_and_idle_again_within_the_pause_tells_nothing() -> None:
     patches = Patches()
     reporter = Reporter(patches, apart=0.2)
     reporter(True)
-    wait_until(lambda: patches.sent == [BUSY], 5, "busy was not told")
-    reporter(False)
-    reporter(True)
-    reporter(False)
-    reporter(True)
+    wait_until(lambda: patches.sent == [BUSY], LONG, "busy was not told")
+    within_a_pause(reporter, False, True, False, True)
     # The state that was sent is the state that is: the next change alone is told.
     threading.Timer(0.5, reporter, [False]).start()
-    wait_until(lambda: len(patches.sent) > 1, 5, "the change was not told")
+    wait_until(lambda: len(patches.sent) > 1, LONG, "the change was not told")
     reporter.close()
     assert patches.sent == [BUSY, IDLE]
 
@@ -69,18 +75,25 @@ def test_a_failure_is_tried_again_with_what_is_true_by_then() -> None:
     patches = Patches(failing=2)
     reporter = Reporter(patches, apart=0.05)
     reporter(True)
-    wait_until(lambda: patches.sent == [BUSY], 5, "never told")
+    wait_until(lambda: patches.sent == [BUSY], LONG, "never told")
     reporter.close()
     assert len(patches.times) == 3
 
 
 def test_telling_does_not_wait_for_the_apiserver() -> None:
-    answered = threading.Event()
-    reporter = Reporter(lambda _value: (answered.wait(5), None)[1])
-    began = time.monotonic()
-    for busy in (True, False, True):
+    asked, answered, told = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(_value: str) -> None:
+        asked.set()
+        answered.wait(LONG)
+        told.set()
+
+    reporter = Reporter(slow)
+    reporter(True)
+    assert asked.wait(LONG)
+    for busy in (False, True):
         reporter(busy)
-    assert time.monotonic() - began < 1
+    assert not told.is_set()
     answered.set()
     reporter.close()
 
@@ -130,7 +143,7 @@ def apiserver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[
 def test_the_pods_own_annotation_is_patched_with_the_pods_own_token(apiserver: list[Any]) -> None:
     with deletion_cost.reported("academy-video-worker-x") as activity:
         activity(True)
-        wait_until(lambda: bool(apiserver), 10, "nobody was asked")
+        wait_until(lambda: bool(apiserver), LONG, "nobody was asked")
     ((path, authorization, kind, body),) = apiserver
     assert (path, authorization, kind) == (PATH, "Bearer the-token", "application/merge-patch+json")
     assert body == {"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": BUSY}}}
