@@ -23,6 +23,7 @@ from uuid import UUID
 
 import imageio_ffmpeg
 import psutil
+from support import words
 
 from academy_api.lectures import playlists
 from academy_core.kinds import Payload, TaskKind
@@ -210,14 +211,8 @@ class WatchedStore(FakeStore):
 
 def children() -> list[psutil.Process]:
     """Running children of the worker: those that read from loopback."""
-    found = []
-    for child in psutil.Process().children(recursive=True):
-        try:
-            if any(word.startswith("http://127.0.0.1:") for word in child.cmdline()):
-                found.append(child)
-        except psutil.NoSuchProcess:
-            continue
-    return found
+    every = psutil.Process().children(recursive=True)
+    return [child for child in every if any(word.startswith("http://127.0.0.1:") for word in words(child))]
 
 
 def claimed(kind: TaskKind, task_input: Payload, results: Sequence[Payload] | None = None) -> ClaimedTask:

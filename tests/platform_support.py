@@ -19,6 +19,7 @@ import httpx
 import m3u8
 import psutil
 import psycopg2
+import support
 from support import wait_until
 
 from academy_core.messages import Bell
@@ -177,7 +178,9 @@ class Platform:
 
     def encoders(self, worker: str) -> list[psutil.Process]:
         """The worker's ffmpeg processes that run now."""
-        return [child for child in psutil.Process(self.parts.pid(worker)).children() if _encodes(child)]
+        return [
+            child for child in psutil.Process(self.parts.pid(worker)).children() if support.running(child, "ffmpeg")
+        ]
 
     def caught_mid_chunk(self, lecture: str, number: signal.Signals) -> TaskRow:
         """Send a signal to a worker while it makes a chunk: its encoder runs, so no report of the end is on its way."""
@@ -263,13 +266,6 @@ class Platform:
     def temporary_files(self) -> list[Path]:
         """What lies in the workers' scratch folders."""
         return [path for path in self.place.scratch.rglob("*") if path.is_file()]
-
-
-def _encodes(process: psutil.Process) -> bool:
-    try:
-        return process.name() == "ffmpeg" and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:  # it ended while it was looked at
-        return False
 
 
 def _probe(url: str) -> int:

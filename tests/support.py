@@ -20,6 +20,22 @@ def ended(pid: int) -> bool:
         return True
 
 
+def running(process: psutil.Process, name: str) -> bool:
+    """Whether the process runs now under this name: one that ends while it is looked at does not."""
+    try:
+        return process.name() == name and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def words(process: psutil.Process) -> list[str]:
+    """Its command line; none of one that ends while it is looked at."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 def wait_until(
     condition: Callable[[], bool], timeout: float, message: str, going_on: Callable[[], bool] = lambda: True
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from ai_made import spec
-from support import wait_until
+from support import wait_until, words
 
 from academy_ai import sandbox
 from academy_ai.host import DIED, Died, Host, Life
@@ -44,7 +44,7 @@ def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
 
 
 def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "academy_ai.child" in " ".join(child.cmdline())]
+    return [child for child in psutil.Process().children() if "academy_ai.child" in words(child)]
 
 
 def run(

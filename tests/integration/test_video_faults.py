@@ -24,7 +24,7 @@ import media
 import psutil
 import pytest
 from fault_proxy import faulty
-from support import S3Handle, wait_until
+from support import S3Handle, running, wait_until, words
 
 from academy_core.errors import Retryable, StoreUnavailable
 from academy_core.kinds import Payload, TaskKind
@@ -311,24 +311,27 @@ def test_whichever_child_is_killed_the_result_is_the_same(
 
 def children_of(process: psutil.Process, name: str) -> list[psutil.Process]:
     """Its running children of this name."""
-    return [child for child in process.children(recursive=True) if child.name() == name]
+    return [child for child in process.children(recursive=True) if running(child, name)]
 
 
 def stopped_in_mid_chunk(
     store: media.WatchedStore, worker: media.Worker, chunk: ChunkInput, fault: Callable[[list[psutil.Process]], None]
 ) -> BaseException | None:
-    """Make a chunk, do something to its two ffmpegs (the first reads) once they run; the error that came of it."""
+    """Make a chunk, do something to its two ffmpegs (the first reads) once they run; the error that came of it.
+
+    A worker that has read nothing before: of what it remembers the ffmpegs would make the chunk, held back or not.
+    """
     context = media.context(CHUNK, chunk)
     store.open.clear()
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(worker.handler(CHUNK).run, context)
+        making = pool.submit(dataclasses.replace(worker).handler(CHUNK).run, context)
         try:
             me = psutil.Process()
-            wait_until(lambda: len(children_of(me, "ffmpeg")) == 2, 30, "no ffmpeg", lambda: not running.done())
-            fault(sorted(children_of(me, "ffmpeg"), key=lambda child: "nut" in child.cmdline()[:12]))
+            wait_until(lambda: len(children_of(me, "ffmpeg")) == 2, 30, "no ffmpeg", lambda: not making.done())
+            fault(sorted(children_of(me, "ffmpeg"), key=lambda child: "nut" in words(child)[:12]))
         finally:
             store.open.set()
-        return running.exception(120)
+        return making.exception(120)
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["that reads", "of the sound"])
@@ -356,16 +359,17 @@ def test_an_ffmpeg_that_hangs_is_ended_by_the_wall_clock(lecture: media.Numbered
     source = media.upload_source(store, lecture.path)
     chunk = ChunkInput.model_validate(worker.run(PLAN, source).children[0].input)
     context = media.context(CHUNK, chunk)
-    object.__setattr__(context, "task", context.task.model_copy(update={"max_seconds": 3}))
+    object.__setattr__(context, "task", context.task.model_copy(update={"max_seconds": 8}))
     store.open.clear()
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(worker.handler(CHUNK).run, context)
+        # One that has read nothing before: see stopped_in_mid_chunk.
+        making = pool.submit(dataclasses.replace(worker).handler(CHUNK).run, context)
         me = psutil.Process()
-        wait_until(lambda: bool(children_of(me, "ffmpeg")), 30, "no ffmpeg", lambda: not running.done())
+        wait_until(lambda: len(children_of(me, "ffmpeg")) == 2, 30, "no ffmpeg", lambda: not making.done())
         for child in children_of(me, "ffmpeg"):
             child.suspend()
         store.open.set()
-        error = running.exception(60)
+        error = making.exception(60)
     assert isinstance(error, Retryable)
     assert "took too long" in error.detail
     assert children_of(psutil.Process(), "ffmpeg") == []

@@ -567,13 +567,14 @@ class Faulty(media.WatchedStore):
 def kill_children() -> None:
     """Every child that reads a source."""
     for child in media.children():
-        child.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            child.kill()
 
 
 def kill_encoder() -> None:
     """The child that encodes what others copy."""
     for child in psutil.Process().children():
-        with contextlib.suppress(psutil.ZombieProcess):  # what it copies may have ended
+        with contextlib.suppress(psutil.NoSuchProcess):  # what it copies may have ended
             if "libx264" in child.cmdline():
                 child.kill()
 

@@ -43,7 +43,8 @@ class _Unit:
     @property
     def pid(self) -> int | None:
         """Of the process that fills the role, None when there is none."""
-        return self._child.pid if self._child else None
+        child = self._child  # once: another thread may ask while this one ends
+        return child.pid if child else None
 
     def launch(self) -> None:
         """Start the process; `settle` must follow."""
