@@ -1,6 +1,7 @@
 """The API with `/longest`: the most CPU that one stretch between two switches of the event loop took; and with `/hog`.
 
 Seconds of the thread's own CPU, not of the clock: what else the machine does does not count. Each answer starts anew.
+`/pace` says what a second of this machine's CPU is worth.
 """
 
 import importlib
@@ -38,6 +39,7 @@ class _Longest:
 
 
 _longest = _Longest()
+_ROW = {"id": "0" * 36, "title": "수학", "state": "ready", "names": ["a", "b"], "seconds": 1.5}
 
 
 def longest(_request: HttpRequest) -> HttpResponse:
@@ -48,15 +50,29 @@ def longest(_request: HttpRequest) -> HttpResponse:
     return HttpResponse(answer, content_type="application/json")
 
 
+def _work() -> float:
+    """A fixed piece of work, of the kind that requests are; the seconds of CPU that it took."""
+    began = time.thread_time()
+    for number in range(2000):
+        json.dumps({**_ROW, "number": number})
+    return time.thread_time() - began
+
+
+def pace(_request: HttpRequest) -> HttpResponse:
+    """Seconds of CPU of the fixed piece of work, the least of some: whatever disturbs it only adds."""
+    return HttpResponse(json.dumps(min(_work() for _ in range(5))), content_type="application/json")
+
+
 def hog(_request: HttpRequest) -> HttpResponse:
-    """Hold the loop for 50 ms of CPU."""
-    end = time.thread_time() + 0.05
-    while time.thread_time() < end:
-        pass
+    """Hold the loop for twenty pieces of work, whatever they take."""
+    for _ in range(20):
+        _work()
     return HttpResponse()
 
 
 # Only after Django is set up, which importing `application` has done.
 importlib.import_module("ledger_support")
-importlib.import_module("academy_api.urls").urlpatterns.extend([path("longest", longest), path("hog", hog)])
+importlib.import_module("academy_api.urls").urlpatterns.extend(
+    [path("longest", longest), path("hog", hog), path("pace", pace)]
+)
 greenlet.settrace(_longest.switched)
