@@ -15,6 +15,7 @@ from support import wait_until
 
 from academy_local import ports
 
+SECONDS = 60
 COMMAND = (sys.executable, "-m", "gunicorn", "-c", "python:academy_api.gunicorn_conf")
 
 
@@ -28,7 +29,7 @@ class Served:
 
     def metric(self, name: str) -> float:
         """Sum of a metric's samples; LookupError when there is none."""
-        lines = httpx.get(f"{self.base}/metrics").text.splitlines()
+        lines = httpx.get(f"{self.base}/metrics", timeout=SECONDS).text.splitlines()
         found = [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{"))]
         if not found:
             raise LookupError(name)
@@ -50,7 +51,7 @@ def serve(
             stderr=subprocess.STDOUT,
         )
         try:
-            wait_until(lambda: _answers(port), 60, f"gunicorn did not start: {log}", lambda: process.poll() is None)
+            wait_until(lambda: _answers(port), SECONDS, f"gunicorn did not start: {log}", lambda: process.poll() is None)
             yield Served(process, f"http://127.0.0.1:{port}", log)
         finally:
             process.send_signal(signal.SIGTERM)
