@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 import tarfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -23,6 +25,7 @@ START_SECONDS = 180
 STOP_SECONDS = 60
 LOAD_SECONDS = 900
 QUICK_SECONDS = 30
+LINKS = Path("/sys/class/net")
 PROGRAMS = (
     "containerd",
     "ctr",
@@ -87,8 +90,7 @@ class Namespaces:
             self._kill(node)
         links = [layout.BRIDGE, *(node.veth for node in layout.NODES)]
         for link in links:
-            if Path("/sys/class/net", link).exists():
-                _run("ip", "link", "del", link)
+            _remove_link(link)
         for node in layout.NODES:
             cgroups.remove(node.cgroup)
         if not keep_logs and self.state.exists():
@@ -99,7 +101,7 @@ class Namespaces:
         mine = str(self.state)
         found = processes.traces(mine)
         links = (layout.BRIDGE, *(node.veth for node in layout.NODES))
-        found += [f"interface {link}" for link in links if Path("/sys/class/net", link).exists()]
+        found += [f"interface {link}" for link in links if (LINKS / link).exists()]
         found += [f"cgroup {group}" for node in layout.NODES for group in cgroups.found(node.cgroup)]
         return found + ([f"folder {mine}"] if self.state.exists() else [])
 
@@ -189,8 +191,8 @@ class Namespaces:
             images = {tag: image["Config"] for image in json.load(member) for tag in image["RepoTags"]}
         if images.items() <= known.items():
             return
-        socket = Path(f"/proc/{self._inner(node)}/root{layout.CRI_SOCKET}")
-        wait_until(socket.exists, START_SECONDS, f"containerd of {node.name}", lambda: self._alive(node))
+        root = Path(f"/proc/{self._inner(node)}/root")
+        wait_until(lambda: _listens(root), START_SECONDS, f"containerd of {node.name}", lambda: self._alive(node))
         ctr = self.shell(node, "ctr", "-a", layout.CRI_SOCKET, "-n", "k8s.io", "images")
         with archive.open("rb") as content:
             subprocess.run([*ctr, "import", "-"], stdin=content, check=True, capture_output=True, timeout=LOAD_SECONDS)
@@ -200,7 +202,7 @@ class Namespaces:
         if before:
             subprocess.run([*ctr, "rm", *before], check=True, capture_output=True, timeout=LOAD_SECONDS)
         kept = {tag: config for tag, config in known.items() if tag not in before}
-        record.write_text(json.dumps({**kept, **images}), encoding="utf-8")
+        _note(record, {**kept, **images})
 
     def _pid_file(self, node: layout.Node) -> Path:
         return self.state / node.name / "unshare.pid"
@@ -218,7 +220,10 @@ class Namespaces:
         outer = self._outer(node)
         if outer is None:
             return None
-        children = Path(f"/proc/{outer}/task/{outer}/children").read_text(encoding="ascii").split()
+        try:
+            children = Path(f"/proc/{outer}/task/{outer}/children").read_text(encoding="ascii").split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None  # it ended in this moment
         return int(children[0]) if children else None
 
     def _alive(self, node: layout.Node) -> bool:
@@ -227,7 +232,8 @@ class Namespaces:
     def _kill(self, node: layout.Node) -> None:
         outer, inner = self._outer(node), self._inner(node)
         if outer is not None:
-            os.kill(outer, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(outer, signal.SIGKILL)
         if inner is not None:
             wait_until(lambda: not Path(f"/proc/{inner}").exists(), STOP_SECONDS, f"{node.name} ends")
 
@@ -251,6 +257,33 @@ def _check_place(state: Path) -> None:
     if hidden:
         message = f"the test cluster cannot run from {state}: its nodes have a {hidden[0]} of their own"
         raise binaries.Unavailable(f"{message}. XDG_CACHE_HOME names another place for the cache")
+
+
+def _listens(root: Path) -> bool:
+    """Whether the node of this root has its containerd's socket, in its own /run: at first it sees the machine's."""
+    try:
+        own = not (root / "run").samefile("/run")
+    except OSError:
+        return False  # it ended in this moment
+    return own and Path(f"{root}{layout.CRI_SOCKET}").exists()
+
+
+def _note(record: Path, images: Mapping[str, str]) -> None:
+    """Write which images a node holds, all or nothing: later runs read it."""
+    new = record.with_suffix(".new")
+    new.write_text(json.dumps(images), encoding="utf-8")
+    new.rename(record)
+
+
+def _remove_link(name: str) -> None:
+    """Remove an interface, unless it goes by itself meanwhile: a node's ends with the node, a moment later."""
+    if not (LINKS / name).exists():
+        return
+    try:
+        _run("ip", "link", "del", name)
+    except RuntimeError:
+        if (LINKS / name).exists():
+            raise
 
 
 def _run(*command: str) -> None:

@@ -72,6 +72,58 @@ def test_a_cache_that_nodes_would_not_see_is_refused() -> None:
         namespaces._check_place(Path("/var/log/home/.cache/academy/cluster/state"))
 
 
+def test_a_socket_of_the_machines_containerd_is_not_the_nodes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A node that has just begun still sees the machine's /run: an image would go to whoever listens there."""
+    socket = tmp_path / "run" / "containerd.sock"
+    socket.parent.mkdir()
+    socket.touch()
+    monkeypatch.setattr(layout, "CRI_SOCKET", str(socket))
+    assert not namespaces._listens(Path("/proc/self/root"))
+    monkeypatch.setattr(layout, "CRI_SOCKET", "/run/containerd.sock")
+    assert namespaces._listens(tmp_path)
+    socket.unlink()
+    assert not namespaces._listens(tmp_path)
+    assert not namespaces._listens(tmp_path / "ended")
+
+
+def test_an_interface_that_ends_while_it_is_removed_is_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A node's end of it goes with the node's network, a moment after the node's last process."""
+    monkeypatch.setattr(namespaces, "LINKS", tmp_path)
+    for name in ("ends", "stays"):
+        (tmp_path / name).touch()
+
+    def refuse(*command: str) -> None:
+        (tmp_path / "ends").unlink(missing_ok=True)
+        raise RuntimeError(f"{command[-1]}: Cannot find device")
+
+    monkeypatch.setattr(namespaces, "_run", refuse)
+    namespaces._remove_link("ends")
+    namespaces._remove_link("never-there")
+    with pytest.raises(RuntimeError, match="stays"):
+        namespaces._remove_link("stays")
+
+
+def test_a_node_that_ends_while_it_is_looked_at_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces.Namespaces, "_outer", lambda *_: 2**22)
+    cluster = namespaces.Namespaces()
+    assert not cluster._alive(layout.NODES[0])
+    cluster._kill(layout.NODES[0])
+
+
+def test_what_a_node_holds_is_known_whole_or_as_before(tmp_path: Path) -> None:
+    """Whoever is killed while it notes that, or has no room for it, leaves the note that was there."""
+    record = tmp_path / "images.json"
+    namespaces._note(record, {"localhost/a:1": "a"})
+    before = record.read_text()
+    with pytest.raises(TypeError):
+        namespaces._note(record, {"localhost/a:2": object()})  # type: ignore[dict-item]
+    record.with_suffix(".new").write_text("half of")
+    assert record.read_text() == before
+    namespaces._note(record, {"localhost/a:3": "c"})
+    assert json.loads(record.read_text()) == {"localhost/a:3": "c"}
+    assert list(tmp_path.iterdir()) == [record]
+
+
 def test_nothing_is_installed_on_a_cluster_that_has_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(binaries, "ensure", lambda *_: pytest.fail("KEDA is built for a cluster that has one"))
     add_ons.install(given.Given(tmp_path / "kubeconfig"))
