@@ -198,6 +198,7 @@ class Platform:
         def lead(nowhere: str | None) -> None:
             patch = json.dumps({"spec": {"selector": {"nowhere": nowhere}}})
             self.run("patch", "service", service, "--type=merge", "-p", patch)
+            self.run.await_service(service, leads=nowhere is None)
 
         lead("yes")
         try:

@@ -1,9 +1,8 @@
 """kubectl as a function: what add-ons and end-to-end tests do to a cluster, they do as a person would."""
 
 import json
+import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,6 @@ from typing import Any
 import yaml
 from cluster import clients
 from support import wait_until
-
-from academy_local import ports
 
 CALL_SECONDS = 120
 READY_SECONDS = 180
@@ -64,20 +61,20 @@ class Kubectl:
         items = self.get("pods", "-l", selector)["items"]
         return [item for item in items if "deletionTimestamp" not in item["metadata"]]
 
-    @contextmanager
-    def forward(self, service: str, port: int) -> Iterator[int]:
-        """A local port that leads to a service for as long as the context lasts."""
-        (local,) = ports.free(1)
-        command = [*self.command(), "port-forward", f"service/{service}", f"{local}:{port}"]
-        running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        try:
-            wait_until(
-                lambda: ports.accepts(local),
-                CALL_SECONDS,
-                f"a way to {service}",
-                lambda: running.poll() is None,
-            )
-            yield local
-        finally:
-            running.terminate()
-            running.wait()
+    def await_service(self, name: str, *, leads: bool = True) -> str:
+        """HOST:PORT of a Service, once it leads to a pod, or nowhere: nodes hear of either a moment after the API."""
+        found = self.get("service", name)["spec"]
+        host, port = str(found["clusterIP"]), int(found["ports"][0]["port"])
+        wait_until(
+            lambda: accepts(host, port) is leads, READY_SECONDS, f"{name} leads {'to a pod' if leads else 'nowhere'}"
+        )
+        return f"{host}:{port}"
+
+
+def accepts(host: str, port: int) -> bool:
+    """Whether something accepts connections there now."""
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False

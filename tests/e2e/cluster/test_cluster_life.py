@@ -11,6 +11,7 @@ from support import wait_until
 
 ACCOUNT = "123456789012"
 WAIT_SECONDS = 120
+END_SECONDS = 300
 MESSAGES = 5
 
 
@@ -41,11 +42,11 @@ def here(run: Kubectl) -> Iterator[Kubectl]:
     """A namespace of this module's own."""
     run("create", "namespace", "cluster-test")
     yield run.within("cluster-test")
-    run("delete", "namespace", "cluster-test", timeout=WAIT_SECONDS)
+    run("delete", "namespace", "cluster-test", timeout=END_SECONDS)
 
 
 @pytest.fixture(scope="module")
-def emulator(cluster: provider.Provider, here: Kubectl) -> Iterator[Any]:
+def emulator(cluster: provider.Provider, here: Kubectl) -> Any:
     """SQS in the cluster; a client of it."""
     cluster.load(images.archive("stand-in-emulator"))
     labels = {"app": "emulator"}
@@ -59,14 +60,13 @@ def emulator(cluster: provider.Provider, here: Kubectl) -> Iterator[Any]:
     }
     here.apply(deployment("emulator", template, 1), service)
     here.await_condition("deployment/emulator", "Available")
-    with here.forward("emulator", 5000) as port:
-        yield boto3.client(
-            "sqs",
-            endpoint_url=f"http://127.0.0.1:{port}",
-            region_name="ap-northeast-2",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+    return boto3.client(
+        "sqs",
+        endpoint_url=f"http://{here.await_service('emulator')}",
+        region_name="ap-northeast-2",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
 
 
 def test_two_nodes_share_pods_and_reach_each_other(here: Kubectl, emulator: Any) -> None:

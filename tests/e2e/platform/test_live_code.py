@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from cluster.images import ROOT
-from platform_e2e import Platform, platform_values
+from platform_e2e import Platform, is_ready, platform_values
 from support import wait_until
 
 MODULE = "academy_api/__init__.py"
@@ -53,7 +53,13 @@ def test_a_saved_file_runs_in_the_pod_that_is_there(live: Platform) -> None:
     saved = (ROOT / rule["strip"] / MODULE).read_text("utf-8") + f'\nprint("{SAID}", flush=True)\n'
     live.run("exec", "-i", name, "--", "sh", "-c", f"cat >{rule['dest']}/{MODULE}", content=saved)
     live.run("exec", name, "--", *restart["container"]["command"])
-    wait_until(lambda: started(api_pod(live)) == started(before) + 1, SECONDS, "the process was started again")
+
+    def anew() -> bool:
+        """One picture of the pod says both: its Deployment goes on to be Available until it has heard of the end."""
+        pod = api_pod(live)
+        return started(pod) > started(before) and is_ready(pod)
+
+    wait_until(anew, SECONDS, "the process was started again and is ready")
     live.run.await_condition("deployment/academy-api", "Available")
     after = api_pod(live)
     assert (after["metadata"]["uid"], started(after)) == (before["metadata"]["uid"], started(before) + 1)

@@ -11,8 +11,8 @@ from academy_local import client
 
 UP_SECONDS = 90
 BACK_SECONDS = 180
-STARTING_SECONDS = 30
-"""Pods whose process has no handler for SIGTERM, as one that is starting, are gone by then: graces are longer."""
+STARTING_SECONDS = 75
+"""Pods whose process has no handler for SIGTERM, as one that is starting, are gone by then: their grace is 105 s."""
 BUSY = 5
 UNREADABLE_SECONDS = 30
 """Six times the stabilisation window."""
