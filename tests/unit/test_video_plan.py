@@ -146,6 +146,13 @@ def test_chunks_tile_the_grid_on_segment_borders(longest: int, rate: Fraction) -
     assert len(frames) <= 2000
 
 
+@given(st.integers(1, 200 * 60), st.sampled_from(ladder.FRAME_RATES))
+def test_no_chunk_is_a_rest_of_a_few_frames(total: int, rate: Fraction) -> None:
+    gop = plan.segment_length(total, rate, RULES)
+    frames = plan.chunk_frames(total, gop, rate, ladder.CHUNK_SECONDS)
+    assert len(frames) == 1 or frames[-1] >= gop // 2
+
+
 def test_chunks_ramp_up() -> None:
     made = plan.plan(INPUT, source(), tails(150), RULES)
     assert [count // 30 for count in made.chunk_frames] == [6, 12, 24, 54, 24, 12, 18]

@@ -367,6 +367,7 @@ def chunk_frames(
 
     A chunk behind the ramp ends up to two segments earlier or later, the short ones one or none, where a key frame of
     the source (`keys`) lies closer before its end: so much less is read and decoded for the next one in vain.
+    A rest of a few frames is no chunk: fewer than the encoder holds back would leave a hole in the decode times.
     """
     ramp = [max(1, round(length * rate / gop)) * gop for length in lengths]
     least = ramp[:2][-1]  # a rest of half of it joins the chunk before
@@ -375,6 +376,7 @@ def chunk_frames(
     while left > 0:
         if len(chunks) < len(ramp) - 1:
             size = ramp[len(chunks)]
+            size = left if left - size < gop // 2 else size
         else:
             size = min(ramp[-1], max(least, left // 2 // gop * gop))
             size = _near_key(total - left, size, gop, rate, keys) if keys and size > least else size
