@@ -266,7 +266,7 @@ class Operator:
 
     def metrics(self) -> str:
         """What Prometheus reads."""
-        return httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5).text
+        return httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=20).text
 
     def sample(self, name: str) -> float:
         """One sample by its name and labels, 0 when it is not there yet: only counters are asked for."""

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,7 +195,7 @@ def hold(folder: Path, watched: int, servers: Programs, ready_fd: int) -> None:
         for child in reversed(children):
             child.stop()
         shutil.rmtree(folder)
-        if not any(folder.parent.iterdir()):
+        with suppress(OSError):  # the run's last server removes the run's folder
             folder.parent.rmdir()
 
 

@@ -133,8 +133,9 @@ def serve(operator: Operator, signatures: Signatures, kube: Kube, name: str) -> 
 def check_rotation(issuer: Issuer, token: Path, signatures: Signatures) -> None:
     """Issued keys sign, session token included; a rotated token is presented; later keys replace earlier ones."""
     assert issuer.shown[0] == "first"
-    assert signatures.seen
-    assert all(key.startswith("ASIA") and session == f"session-{key}" for key, session in signatures.seen)
+    seen = set(signatures.seen)  # which grows meanwhile
+    assert seen
+    assert all(key.startswith("ASIA") and session == f"session-{key}" for key, session in seen)
     token.write_text("second", encoding="utf-8")
     eventually(lambda: issuer.shown[-1] == "second", "the rotated token is presented")
     newest = f"ASIA{issuer.count:016d}"
