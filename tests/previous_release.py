@@ -8,11 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RELEASED = Path(__file__).parent / "charts" / "released"
+TREE = ROOT / ".tools" / "previous-release"
+"""Not below /tmp, which may be small: its packages are 2 GB, links to uv's cache where that is on the same disk."""
 APPS = Path("services/api/academy_api")
 TESTS = "tests/integration/api"
 ELSEWHERE = ("test_browser_playback.py", "test_event_loop.py")
@@ -24,6 +27,18 @@ TEST_SECONDS = 1800
 def version_of(folder: Path) -> tuple[int, ...]:
     """To sort releases by."""
     return tuple(map(int, folder.name.split(".")))
+
+
+@contextmanager
+def fresh(tree: Path) -> Iterator[None]:
+    """An empty folder, whatever a run that was killed has left there; removed afterwards."""
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    try:
+        tree.chmod(0o755)  # as root, Postgres is run as somebody else, from the tree's own packages
+        yield
+    finally:
+        shutil.rmtree(tree, ignore_errors=True)  # its servers end after the tests, and may write there yet
 
 
 def check_out(commit: str, tree: Path) -> None:
@@ -49,18 +64,16 @@ def main() -> int:
     """pytest's exit code."""
     release = max(RELEASED.iterdir(), key=version_of)
     commit = (release / "commit").read_text(encoding="ascii").strip()
-    with tempfile.TemporaryDirectory(prefix="academy-previous-") as folder:
-        tree = Path(folder)
-        tree.chmod(0o755)  # as root, Postgres is run as somebody else, from the tree's own packages
-        check_out(commit, tree)
-        news = take_migrations(tree)
+    with fresh(TREE):
+        check_out(commit, TREE)
+        news = take_migrations(TREE)
         print(f"release {release.name} ({commit[:7]}) on this schema, new to it: {', '.join(news) or 'nothing'}")  # noqa: T201  (a command)
         environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
         sync = ["uv", "sync", "--quiet", "--frozen", "--extra", "dev"]
-        subprocess.run(sync, cwd=tree, env=environment, check=True, timeout=SETUP_SECONDS)
+        subprocess.run(sync, cwd=TREE, env=environment, check=True, timeout=SETUP_SECONDS)
         ignored = [f"--ignore={TESTS}/{name}" for name in ELSEWHERE]
-        tests = [str(tree / ".venv/bin/pytest"), "-n", "auto", "--maxprocesses=4", *ignored, TESTS]
-        return subprocess.run(tests, cwd=tree, env=environment, check=False, timeout=TEST_SECONDS).returncode
+        tests = [str(TREE / ".venv/bin/pytest"), "-n", "auto", "--maxprocesses=4", *ignored, TESTS]
+        return subprocess.run(tests, cwd=TREE, env=environment, check=False, timeout=TEST_SECONDS).returncode
 
 
 if __name__ == "__main__":

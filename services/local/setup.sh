@@ -35,7 +35,9 @@ apt_install() {
     local prefix
     prefix=$(apt_prefix) && apt_update || return 1
     echo "setup: installing $* with apt-get"
-    $prefix env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    # A machine that has just started may be upgrading itself.
+    $prefix env DEBIAN_FRONTEND=noninteractive apt-get install -o DPkg::Lock::Timeout=300 -y -qq --no-install-recommends \
+        "$@" >/dev/null
 }
 
 python_is_new_enough() {
@@ -173,10 +175,13 @@ ensure_browser() {
         echo "setup: npm이 없어 hls.js를 받을 수 없고 브라우저 재생 시험을 건너뜁니다. / npm is missing, so hls.js cannot be fetched; the browser playback tests are skipped. Install it with: apt-get install npm" >&2
         return
     fi
-    mkdir -p .tools/browser
-    cp tests/browser/package.json tests/browser/package-lock.json .tools/browser/
-    if ! npm ci --prefix .tools/browser --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null; then
-        rm -f .tools/browser/package-lock.json
+    rm -rf .tools/browser .tools/browser.new
+    mkdir -p .tools/browser.new
+    cp tests/browser/package.json tests/browser/package-lock.json .tools/browser.new/
+    if npm ci --prefix .tools/browser.new --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null; then
+        mv .tools/browser.new .tools/browser
+    else
+        rm -rf .tools/browser.new
         echo "setup: npm이 hls.js를 받지 못해 브라우저 재생 시험을 건너뜁니다. / npm could not fetch hls.js; the browser playback tests are skipped." >&2
     fi
 }
