@@ -36,6 +36,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if not config.getoption("--coverage-gate") or hasattr(config, "workerinput"):
         return
+    if session.exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+        return  # broken off: there may be no data, and an error here would hide what had failed until then
     data = coverage.Coverage(config_file=str(config.rootpath / "pyproject.toml"))
     data.load()
     results = {folder: _percent(data, config.rootpath / folder) for folder in GATED}
