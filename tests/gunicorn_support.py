@@ -51,7 +51,9 @@ def serve(
             stderr=subprocess.STDOUT,
         )
         try:
-            wait_until(lambda: _answers(port), SECONDS, f"gunicorn did not start: {log}", lambda: process.poll() is None)
+            wait_until(
+                lambda: _answers(port), SECONDS, f"gunicorn did not start: {log}", lambda: process.poll() is None
+            )
             yield Served(process, f"http://127.0.0.1:{port}", log)
         finally:
             process.send_signal(signal.SIGTERM)

@@ -2,8 +2,8 @@
 
 CPU seconds of the loop's own thread, so that other work on the machine does not count, and seconds of the machine that
 the figures in docs/benchmarks.md are of: a slower one, or one whose two processors share a core, takes longer for
-everything, and how much longer is measured beside. What noise is left only adds: the least of three runs is judged, and a
-request that really holds the loop does so in each.
+everything, and how much longer is measured beside. What noise is left only adds: the least of three runs is judged, and
+a request that really holds the loop does so in each.
 """
 
 from collections.abc import Callable, Iterator

@@ -34,7 +34,7 @@ def _ok(answer: Any, status: int = 200) -> Any:
 
 def _put(part: dict[str, Any], data: bytes) -> None:
     start = (part["number"] - 1) * uploads.MIN_PART_BYTES
-    answer = httpx.put(part["url"], content=data[start : start + part["size"]])
+    answer = httpx.put(part["url"], content=data[start : start + part["size"]], timeout=60)
     assert answer.status_code == 200, answer.text
 
 
@@ -77,4 +77,4 @@ def test_a_cancelled_upload_leaves_no_parts_behind(teacher: Api, video: R2Store)
     graves.sweep()
     with pytest.raises(NotFound):
         video.list_parts(upload.source_key, upload.upload_id)
-    assert httpx.put(part["url"], content=bytes(100)).status_code == 404
+    assert httpx.put(part["url"], content=bytes(100), timeout=60).status_code == 404

@@ -225,6 +225,7 @@ def test_the_playback_address_opens_the_publication_for_this_viewer(
 ) -> None:
     lecture = made_ready(teacher, relay)
     publication = Publication.objects.get(lecture=lecture)
+    asked = int(timezone.now().timestamp())
     answer = ok(student.call("GET", f"{LECTURES}/{lecture}/playback"))
     url = urlsplit(answer["url"])
     keyring = config.keyring()
@@ -234,7 +235,7 @@ def test_the_playback_address_opens_the_publication_for_this_viewer(
     assert key == f"{publication.output_prefix}master.m3u8"
     assert grant.prefix == publication.output_prefix
     assert grant.viewer == f"membership:{world.student.pk}"
-    assert grant.expires >= timezone.now().timestamp() + 12 * 3600 - 5
+    assert grant.expires >= asked + 12 * 3600
     assert not Upload.objects.get(publication=publication).source_key.startswith(grant.prefix)
     for name, file in (("poster", "poster.a.jpg"), ("thumbnails", "thumbnails.a.vtt")):
         beside = urlsplit(answer[name])
@@ -571,9 +572,18 @@ def test_playlists_are_written_at_most_once_a_second(working: Working, video: Fa
     _, publication, complete = working
     complete(0)
     relay.writer.run()
+    publication.refresh_from_db()
+    first = publication.playlists_at
     complete(1)
     relay.writer.run()
-    assert _segments(video, publication) == 2, "less than a second has passed"
+    publication.refresh_from_db()
+    assert first is not None
+    assert publication.playlists_at is not None
+    if publication.playlists_at == first:
+        assert _segments(video, publication) == 2, "less than a second has passed"
+    else:  # on a busy machine it is over by now
+        assert publication.playlists_at - first >= timedelta(seconds=1)
+        assert _segments(video, publication) == 6
     relay.turn()
     assert _segments(video, publication) == 6
 
@@ -594,7 +604,7 @@ def test_a_relay_whose_clock_was_ahead_holds_up_none_that_follows(
         relay.writer.run()
         return _segments(video, publication) == 6
 
-    wait_until(listed, 10, "it waits for the other's clock")
+    wait_until(listed, 60, "it waits for the other's clock")
 
 
 def test_a_relay_killed_after_writing_is_followed_by_one_that_finishes(
