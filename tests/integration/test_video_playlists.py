@@ -46,6 +46,7 @@ def cases() -> list[tuple[str, str]]:
     return EDGES if not SOAK else [*EDGES, *sorted({*product(LENGTHS, RATES)} - {*EDGES})]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seconds", "rate"), cases())
 def test_playlists_are_what_the_standard_says_and_the_files_are(tmp_path: Path, seconds: str, rate: str) -> None:
     made = lecture_of(tmp_path, Fraction(seconds), Fraction(rate))
