@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,3 +98,23 @@ def test_a_relay_whose_connection_is_cut_begins_again(sqs: SqsHandle, queue: str
     wait_until(lambda: active() not in ([], [cut]), 30, "the relay did not take its lock again")
     support.submit()
     wait_until(lambda: depth(sqs, queue) == 1, 30, "no bell after the cut")
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A store that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        yield server
+
+
+def test_a_store_that_never_answers_does_not_hold_up_the_bells(
+    sqs: SqsHandle, queue: str, relays: Relays, silent: socket.socket
+) -> None:
+    """The relay's one thread also looks into the store: it waits there for seconds, and not for minutes."""
+    relays.environment["R2_ENDPOINT"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    relays.start()
+    wait_until(lambda: len(active()) == 1, 60, "the relay did not become active")
+    silent.settimeout(60)
+    with silent.accept()[0]:
+        support.submit()
+        wait_until(lambda: depth(sqs, queue) == 1, 20, "it waits for the store")

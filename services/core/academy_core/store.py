@@ -39,6 +39,8 @@ T = TypeVar("T")
 PART_BYTES = 8 * 1024 * 1024
 """Part size of our own multipart uploads. R2 wants all parts equal but the last, and at least 5 MiB."""
 _DELETE_BATCH = 1000
+_PATIENT_SECONDS, _IMPATIENT_SECONDS = 60.0, 5.0
+"""How long a call waits for the next piece of its answer."""
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
@@ -239,9 +241,10 @@ def _guard(endpoint: str) -> Callable[..., None]:
     return check
 
 
-def r2_client(settings: StoreSettings, *, pool: int = 10) -> "S3Client":
+def r2_client(settings: StoreSettings, *, pool: int = 10, read_seconds: float = _PATIENT_SECONDS) -> "S3Client":
     """An S3 client for R2_ENDPOINT alone: signature v4, region auto, path style, no retries of its own.
 
+    `read_seconds`: how long an answer, or the next piece of it, may take.
     Public for the operator, which manages buckets; everything else uses R2Store. Thread-safe.
     """
     endpoint = str(settings.R2_ENDPOINT).rstrip("/")
@@ -271,7 +274,7 @@ def r2_client(settings: StoreSettings, *, pool: int = 10) -> "S3Client":
             retries={"total_max_attempts": 1, "mode": "standard"},
             max_pool_connections=pool,
             connect_timeout=5,
-            read_timeout=60,
+            read_timeout=read_seconds,
             tcp_keepalive=True,
         ),
     )
@@ -289,16 +292,22 @@ def _objects(page: Any) -> Iterator[ObjectInfo]:
 class R2Store:
     """An ObjectStore over R2. Thread-safe; retries with RETRY_MAX_ATTEMPTS and BACKOFF_*."""
 
-    def __init__(self, settings: StoreSettings, bucket: str, *, part_bytes: int = PART_BYTES) -> None:
-        """`bucket` is a plain bucket name; ValueError for anything else (an ARN would change the host)."""
+    def __init__(
+        self, settings: StoreSettings, bucket: str, *, part_bytes: int = PART_BYTES, patient: bool = True
+    ) -> None:
+        """`bucket` is a plain bucket name; ValueError for anything else (an ARN would change the host).
+
+        One that is not `patient` tries each call once, for a few seconds: its caller comes back by itself.
+        """
         if not _BUCKET.fullmatch(bucket):
             raise ValueError("not a bucket name")
         self.bucket = bucket
         self._concurrency = settings.UPLOAD_MAX_CONCURRENCY
         self._part_bytes = part_bytes
-        self._client = r2_client(settings, pool=max(10, 2 * self._concurrency))
+        read_seconds = _PATIENT_SECONDS if patient else _IMPATIENT_SECONDS
+        self._client = r2_client(settings, pool=max(10, 2 * self._concurrency), read_seconds=read_seconds)
         self._endpoint = str(settings.R2_ENDPOINT).rstrip("/")
-        self._attempts = settings.RETRY_MAX_ATTEMPTS
+        self._attempts = settings.RETRY_MAX_ATTEMPTS if patient else 1
         self._wait = wait_random_exponential(multiplier=settings.BACKOFF_BASE_SECONDS, max=settings.BACKOFF_CAP_SECONDS)
 
     def _call(self, what: str, attempt: Callable[[], T]) -> T:

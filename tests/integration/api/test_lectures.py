@@ -745,6 +745,34 @@ def test_one_lectures_trouble_does_not_stop_anothers_playlists(
     assert publication.state == "processing"
 
 
+def test_a_store_that_is_away_takes_one_wait_of_the_relays_turn(
+    teacher: Api, video: FakeStore, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many lectures are being encoded; those that were not looked at have the next turn."""
+    for number in range(12):
+        uploaded(teacher, video, f"{number}강")
+        worker = Worker()
+        worker.plan(PLAN)
+        worker.complete(worker.claim_chunks(3)[0], chunk_of(PLAN, 0))
+    prefixes = set(Publication.objects.values_list("output_prefix", flat=True))
+    asked: list[str] = []
+
+    def silent(key: str) -> None:
+        asked.append(key.rpartition("/")[0] + "/")
+        relay.now += publishing.TURN_SECONDS
+        raise StoreUnavailable("silent")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(video, "head", silent)
+        for _ in range(12):
+            before = len(asked)
+            relay.turn()
+            assert 0 < len(asked) - before < 12
+    assert set(asked) == prefixes
+    relay.turn()
+    assert {each.state for each in Publication.objects.all()} == {"playable"}
+
+
 # -- cancel, retry, replace, delete -----------------------------------------------------------------------------------
 
 

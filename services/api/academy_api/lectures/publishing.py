@@ -36,6 +36,8 @@ LAST_CHUNKS_WAIT_SECONDS = 3.0
 listed at once they would hold ENDLIST back by a second (`AT_MOST_EVERY`). When publish takes longer they come first."""
 AT_ONCE = 100
 """Publications looked at in one run; the others have their turn in the next."""
+TURN_SECONDS = 2.0
+"""No write is begun later in a turn: while the store does not answer, the relay has other duties."""
 _THREADS = 8
 
 _log = structlog.get_logger(__name__)
@@ -94,8 +96,9 @@ class PlaylistWriter:
         steps = [step for publication in self._running() if (step := self._next(publication)) is not None]
         if not steps:
             return
+        until = self._clock() + TURN_SECONDS
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="playlists") as pool:
-            written = list(pool.map(self._try_write, steps))
+            written = list(pool.map(lambda step: self._try_write(step, until), steps))
         for step, done in zip(steps, written, strict=True):
             if done:
                 _record(step)
@@ -113,13 +116,16 @@ class PlaylistWriter:
         return sorted(ready, key=lambda each: self._known.setdefault(each.pk, _Known()).turn)[:AT_ONCE]
 
     def _next(self, publication: Publication) -> _Step | None:
+        """What is to be written; None has had its turn, the others have it when they are."""
         known = self._known[publication.pk]
-        known.turn = self._turn
+        step = None
         try:
-            return self._planned(publication, known)
+            step = self._planned(publication, known)
         except Exception:  # noqa: BLE001 - logged; one publication's trouble is not the others'
             _log.exception("playlists_not_built", publication=str(publication.pk))
-            return None
+        if step is None:
+            known.turn = self._turn
+        return step
 
     def _planned(self, publication: Publication, known: _Known) -> _Step | None:
         """The next playlists, None when nothing is new."""
@@ -160,7 +166,10 @@ class PlaylistWriter:
             known.whole_since = now
         return now - known.whole_since < LAST_CHUNKS_WAIT_SECONDS
 
-    def _try_write(self, step: _Step) -> bool:
+    def _try_write(self, step: _Step, until: float) -> bool:
+        if self._clock() >= until:
+            return False
+        self._known[step.publication].turn = self._turn
         try:
             self._write(step)
         except Exception:  # noqa: BLE001 - logged and tried again next turn; the others do not wait for it

@@ -3,8 +3,12 @@
 `python -m academy_api.relay` is its composition root. This module holds only what apps need to register a duty.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+
+HERE = threading.Event()
+"""Set in the relay's process: its one thread waits for nothing long (a duty that failed has its next turn)."""
 
 
 @dataclass(frozen=True, slots=True)

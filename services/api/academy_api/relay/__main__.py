@@ -9,7 +9,7 @@ import prometheus_client
 import structlog
 from django.conf import settings as django_settings
 
-from academy_api.relay import lock
+from academy_api.relay import HERE, lock
 from academy_core import log as logs
 
 log = structlog.get_logger(__name__)
@@ -17,6 +17,7 @@ log = structlog.get_logger(__name__)
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
+    HERE.set()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "academy_api.settings")
     from academy_api.settings import config  # noqa: PLC0415 - the environment must be complete first
 
