@@ -351,18 +351,28 @@ def test_the_poster_is_never_black(dark_start: media.Published) -> None:
     assert chunk.light(grey) > 100
 
 
+def test_the_poster_of_a_short_lecture_is_not_black_either(tmp_path: Path) -> None:
+    """Nine seconds of which only the last three have a picture."""
+    graph = "testsrc2=s=320x180:r=10:d=9,drawbox=color=black:t=fill:enable='lt(t,6)'"
+    media.ffmpeg(*LAVFI, graph, *FAST, tmp_path / "dark.mp4", level="error")
+    made = published(tmp_path, tmp_path / "dark.mp4")
+    assert made.result.poster is not None
+    assert chunk.light(picture(made.store.get(media.PREFIX + made.result.poster))[2]) > 100
+
+
+def test_a_lecture_that_is_black_all_along_is_published(tmp_path: Path) -> None:
+    media.ffmpeg(*LAVFI, "color=black:s=320x180:r=10:d=12", *FAST, tmp_path / "black.mp4", level="error")
+    assert published(tmp_path, tmp_path / "black.mp4").result.poster is not None
+
+
 def test_small_pictures_show_what_their_webvtt_says(dark_start: media.Published) -> None:
     name = dark_start.result.thumbnails
     assert name is not None
     text = dark_start.store.get(media.PREFIX + name).decode()
     assert text.startswith("WEBVTT\n\n")
     cues = re.findall(r"([\d:.]+) --> ([\d:.]+)\n(\S+)#xywh=(\d+),(\d+),(\d+),(\d+)\n", text)
-    assert [(start, end) for start, end, *_ in cues] == [
-        ("00:00:00.000", "00:00:10.000"),
-        ("00:00:10.000", "00:00:20.000"),
-        ("00:00:20.000", "00:00:30.000"),
-        ("00:00:30.000", "00:00:36.000"),
-    ]
+    starts = [f"00:00:{3.6 * number:06.3f}" for number in range(10)]
+    assert [(start, end) for start, end, *_ in cues] == list(pairwise([*starts, "00:00:36.000"]))
     lights = []
     for *_, image, x, y, width, height in cues:
         whole_width, whole_height, _ = picture(dark_start.store.get(media.PREFIX + image))
@@ -371,7 +381,7 @@ def test_small_pictures_show_what_their_webvtt_says(dark_start: media.Published)
         _, _, grey = picture(dark_start.store.get(media.PREFIX + image), ("-vf", f"crop={width}:{height}:{x}:{y}"))
         assert len(grey) == int(width) * int(height)
         lights.append(chunk.light(grey))
-    assert [light > 100 for light in lights] == [False, False, True, True]
+    assert [light > 100 for light in lights] == [False] * 4 + [True] * 6
 
 
 def test_the_report_has_the_quality_of_five_samples_of_two_seconds(dark_start: media.Published) -> None:

@@ -153,6 +153,19 @@ def test_no_chunk_is_a_rest_of_a_few_frames(total: int, rate: Fraction) -> None:
     assert len(frames) == 1 or frames[-1] >= gop // 2
 
 
+@given(st.integers(1, 40_000), st.sampled_from(ladder.FRAME_RATES))
+def test_every_rendition_has_its_least_number_of_segments_at_any_rate(ms: int, rate: Fraction) -> None:
+    made = plan.plan(
+        INPUT,
+        source(videos=(dataclasses.replace(VIDEO, nominal_rate=rate, average_rate=rate),)),
+        tails(ms / 1000),
+        RULES,
+    )
+    assert made.encoding.fps_num / made.encoding.fps_den == pytest.approx(float(rate))
+    count = -(-made.encoding.total_frames // made.encoding.gop)
+    assert count >= (RULES.min_segments if ms >= 18_000 else -(-ms // 6_000))
+
+
 def test_chunks_ramp_up() -> None:
     made = plan.plan(INPUT, source(), tails(150), RULES)
     assert [count // 30 for count in made.chunk_frames] == [6, 12, 24, 54, 24, 12, 18]

@@ -325,8 +325,14 @@ LIGHT_SIZE = (32, 18)
 
 def tile_frames(chunk: ChunkInput) -> tuple[int, ...]:
     """Frames of the lecture that the chunk's small pictures show."""
-    step = round(ladder.TILE_SECONDS * rate(chunk.encoding))
+    step = _tile_step(chunk.encoding)
     return tuple(range(-(-chunk.first_frame // step) * step, chunk.end_frame, step))
+
+
+def _tile_step(encoding: Encoding) -> int:
+    """Frames between two small pictures: closer together in a short lecture, but one a second at most."""
+    usual, least = (round(seconds_ * rate(encoding)) for seconds_ in (ladder.TILE_SECONDS, 1))
+    return max(least, min(usual, encoding.total_frames // ladder.TILES))
 
 
 def tile_size(encoding: Encoding) -> tuple[int, int]:
@@ -339,7 +345,7 @@ def tile_size(encoding: Encoding) -> tuple[int, int]:
 def _tiles(stream: Any, chunk: ChunkInput, count: int, outputs: Mapping[str, int]) -> list[Any]:
     encoding = chunk.encoding
     width, height = tile_size(encoding)
-    step = round(ladder.TILE_SECONDS * rate(encoding))
+    step = _tile_step(encoding)
     stream = stream.filter("select", f"not(mod(n+{chunk.first_frame},{step}))")
     both = _fitted(stream.filter("scale", width, height), encoding, width, height).filter_multi_output("split", 2)
     one = {"fflags": "+bitexact", "flags:v": "+bitexact", "fps_mode": "passthrough"}

@@ -62,8 +62,9 @@ QUALITY_SAMPLES = 5
 QUALITY_SAMPLE_SECONDS = 2
 
 TILE_SECONDS = 10
+TILES = 10
 TILE_SIZE = (160, 90)
-"""Small pictures for the seek bar: how far apart, and how large at most."""
+"""Small pictures for the seek bar: how far apart at most, how many at least (of a short lecture), how large at most."""
 DARK = 48
 """A picture whose brightest parts are below this (0 to 255, black is 16) is no poster."""
 

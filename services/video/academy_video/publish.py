@@ -164,7 +164,7 @@ def _place(encoding: Encoding, chunks: Sequence[ChunkResult], frame: int) -> Pos
 
 
 def thumbnails(encoding: Encoding, chunks: Sequence[ChunkResult]) -> str:
-    """WebVTT: for every ten seconds the part of an image that shows their start (media fragments, xywh)."""
+    """WebVTT: for every small picture the part of an image that it is, until the next (media fragments, xywh)."""
     starts = [
         (frame, f"{chunk.tiles.name}#xywh={place * chunk.tiles.width},0,{chunk.tiles.width},{chunk.tiles.height}")
         for chunk in chunks
