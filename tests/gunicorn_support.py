@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,20 +40,21 @@ def serve(
     folder: Path, application: str = "academy_api.wsgi", command: tuple[str, ...] = COMMAND, /, **environment: str
 ) -> Iterator[Served]:
     """Serve until the block ends, then stop and check that it stopped by itself."""
-    port = ports.free(1)[0]
+    address = f"127.0.0.1:{ports.free(1)[0]}"
+    base = f"http://{address}"
     log = folder / "gunicorn.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [*command, "--graceful-timeout", "2", "-b", f"127.0.0.1:{port}", application],
+            [*command, "--graceful-timeout", "2", "-b", address, application],
             env={**os.environ, "DJANGO_SETTINGS_MODULE": "academy_api.settings", **environment},
             stdout=out,
             stderr=subprocess.STDOUT,
         )
         try:
             wait_until(
-                lambda: _answers(port), SECONDS, f"gunicorn did not start: {log}", lambda: process.poll() is None
+                lambda: _answers(base), SECONDS, f"gunicorn did not start: {log}", lambda: process.poll() is None
             )
-            yield Served(process, f"http://127.0.0.1:{port}", log)
+            yield Served(process, base, log)
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -63,7 +63,9 @@ def serve(
                 process.kill()
 
 
-def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+def _answers(base: str) -> bool:
+    """Whether a worker answers: gunicorn takes connections before it has one."""
+    with contextlib.suppress(httpx.TransportError):
+        httpx.get(f"{base}/health", timeout=5)
         return True
     return False
