@@ -209,6 +209,11 @@ class Platform:
         """Throw away every message, those in flight included."""
         self.sqs.purge_queue(QueueUrl=self._url(VIDEO_QUEUE))
 
+    def forget_bells(self) -> None:
+        """Restart the emulator, which keeps nothing. It can be purged only once a minute, as SQS itself."""
+        self.parts.take_down("sqs")
+        self.parts.bring_back("sqs")
+
     def depth(self, queue: str, which: str = "") -> int:
         """Messages that are visible in a queue, or those that are `NotVisible`."""
         found = self.sqs.get_queue_attributes(QueueUrl=self._url(queue), AttributeNames=["All"])["Attributes"]

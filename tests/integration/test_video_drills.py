@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -66,20 +67,54 @@ def holders(platform: Platform) -> list[str]:
     return [worker for worker in chunks_of(platform) if encodes(worker)]
 
 
-def wait_for_a_chunk(platform: Platform) -> None:
-    """Until a worker makes one: a kill then costs something."""
-    wait_until(lambda: bool(holders(platform)), 120, "no worker makes a chunk")
+def stopped(platform: Platform, worker: str) -> bool:
+    """Stop a worker: whether it makes a chunk, so that no report of its end is on its way; a dead one does not."""
+    send(platform, worker, signal.SIGSTOP)
+    return worker in holders(platform)
 
 
-def kill_one(platform: Platform, drawn: random.Random) -> bool | None:
-    """SIGKILL a worker, one that makes a chunk if there is any: whether it still held it. None: that one was dead."""
-    making = holders(platform)
-    victim = drawn.choice(making or [f"video-{number}" for number in range(1, WORKERS + 1)])
-    try:
-        os.kill(platform.parts.pid(victim), signal.SIGKILL)
-    except LookupError:  # it was killed just now and is not back yet
-        return None
-    return bool(making and chunks_of(platform, victim))
+def send(platform: Platform, worker: str, number: signal.Signals) -> None:
+    """Signal a worker, unless it was killed just now and is not back yet."""
+    with suppress(LookupError, ProcessLookupError):
+        os.kill(platform.parts.pid(worker), number)
+
+
+def caught_mid_chunk(platform: Platform, drawn: random.Random, lectures: list[str]) -> str | None:
+    """Stop a worker while it makes a chunk; its name. None when no chunk of these lectures is left to make."""
+    caught: list[str] = []
+
+    def over() -> bool:
+        making = holders(platform)
+        drawn.shuffle(making)
+        for worker in making:
+            if stopped(platform, worker):
+                caught.append(worker)
+                return True
+            send(platform, worker, signal.SIGCONT)
+        return all(is_made(platform, lecture) for lecture in lectures)
+
+    wait_until(over, 120, "no worker makes a chunk")
+    return caught[0] if caught else None
+
+
+def is_made(platform: Platform, lecture: str) -> bool:
+    """Whether its chunks are all done."""
+    chunks = [task.state for task in platform.tasks(lecture) if task.kind == "video.chunk"]
+    return bool(chunks) and set(chunks) == {"succeeded"}
+
+
+def killed_anyone(platform: Platform, drawn: random.Random) -> bool:
+    """SIGKILL whichever worker is drawn: whether it made a chunk."""
+    victim = f"video-{drawn.randint(1, WORKERS)}"
+    made = stopped(platform, victim)
+    send(platform, victim, signal.SIGKILL)
+    return made
+
+
+def passes(seconds: float) -> None:
+    """Wait for the moment that was drawn."""
+    moment = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() >= moment, seconds + 20, "time stands still")
 
 
 def files(platform: Platform, lecture: str) -> dict[str, str]:
@@ -104,42 +139,53 @@ def test_a_worker_killed_at_any_moment_costs_a_chunk_and_changes_nothing(
     undisturbed = files(platform, lecture)
     held = 0
     for number in range(MOMENTS):
-        # Every other kill is aimed at a worker that makes a chunk, the rest at whoever is there at any moment.
-        aimed = number % 2 == 0
         wait_until(lambda: all_up(platform), 120, "not everything is up")
-        lecture = platform.submit(f"moment {number}")
-        moment = time.monotonic() + drawn.uniform(0, span / 3 if aimed else span)
-        wait_until(lambda moment=moment: time.monotonic() >= moment, span + 5, "time stands still")  # type: ignore[misc]
-        if aimed:
-            wait_for_a_chunk(platform)
-        cost = kill_one(platform, drawn)
-        held += bool(cost)
+        # Every other kill is aimed at a worker that makes a chunk, the rest at whoever is there at any moment.
+        if number % 2 == 0:
+            lecture, cost = killed_mid_chunk(platform, drawn, span / 3), True
+        else:
+            lecture = platform.submit(f"moment {number}")
+            passes(drawn.uniform(0, span))
+            cost = killed_anyone(platform, drawn)
+        held += cost
         platform.finish(lecture)
         platform.assert_sound(lecture)
         assert files(platform, lecture) == undisturbed
         assert redone(platform, lecture) <= 1
         assert redone(platform, lecture) == 1 or not cost
     sys.stdout.write(f"{held} of {MOMENTS} kills hit a worker that held a chunk\n")
-    assert held >= MOMENTS / 2
+
+
+def killed_mid_chunk(platform: Platform, drawn: random.Random, longest: float) -> str:
+    """Submit a lecture and kill a worker while it makes a chunk of it, the sooner the oftener that came too late."""
+    while True:
+        lecture = platform.submit("aimed at")
+        passes(drawn.uniform(0, longest))
+        worker = caught_mid_chunk(platform, drawn, [lecture])
+        if worker is not None:
+            send(platform, worker, signal.SIGKILL)
+            return lecture
+        platform.finish(lecture)
+        longest /= 2
 
 
 def test_lectures_at_once_while_workers_are_killed_and_started(platform: Platform, drawn: random.Random) -> None:
     wait_until(lambda: all_up(platform), 120, "not everything is up")
     lectures = [platform.submit(f"at once {number}") for number in range(LECTURES)]
-    kills: list[bool] = []
-    while len(kills) < KILLS:
-        moment = time.monotonic() + drawn.uniform(1, 8)
-        wait_until(lambda moment=moment: time.monotonic() >= moment, 20, "time stands still")  # type: ignore[misc]
-        wait_for_a_chunk(platform)
-        cost = kill_one(platform, drawn)
-        kills += [] if cost is None else [cost]
-    sys.stdout.write(f"{sum(kills)} of {KILLS} kills hit a worker that held a chunk\n")
-    assert sum(kills) >= KILLS / 2
+    kills = 0
+    while kills < KILLS:
+        passes(drawn.uniform(1, 8))
+        worker = caught_mid_chunk(platform, drawn, lectures)
+        if worker is None:  # they are made already
+            lectures.append(platform.submit("one more"))
+        else:
+            send(platform, worker, signal.SIGKILL)
+            kills += 1
     for lecture in lectures:
         platform.finish(lecture)
     for lecture in lectures:
         platform.assert_sound(lecture)
-    assert sum(redone(platform, lecture) for lecture in lectures) <= KILLS
+    assert sum(redone(platform, lecture) for lecture in lectures) == KILLS
     ready = platform.rows(
         "SELECT lecture_id::text, count(*) FROM lectures_publication WHERE state = 'ready' GROUP BY 1"
     )
