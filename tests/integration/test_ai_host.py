@@ -85,21 +85,26 @@ def test_a_child_that_has_grown_is_replaced(start: Callable[[Life], Host]) -> No
 
 
 @pytest.mark.parametrize("how", ["abort", "segfault", "exit"])
-def test_a_kind_that_ends_its_process_fails_alone(start: Callable[[Life], Host], how: Any) -> None:
+def test_a_kind_that_ends_its_process_fails_alone(start: Callable[[Life], Host], tmp_path: Path, how: Any) -> None:
     host = start(LIFE)
     before = run(host, spec.Grow(mib=0))["pid"]
     beside: list[dict[str, Any]] = []
     going = threading.Event()
+    source = tmp_path / "source"
+    os.mkfifo(source)  # the task beside it goes on until the test writes what it reads
     other = threading.Thread(
-        target=lambda: beside.append(run(host, spec.Text(seconds=1.0), progress=lambda _: going.set()))
+        target=lambda: beside.append(
+            run(host, spec.Text(source="source"), progress=lambda _: going.set(), source=source)
+        )
     )
     other.start()
     assert going.wait(30)
     with pytest.raises(Died) as died:
         run(host, spec.Trouble(how=how))
     assert died.value.reason is DIED
+    source.write_text("안녕")
     other.join(30)
-    assert beside[0]["pid"] == before  # the task beside it went on undisturbed
+    assert (beside[0]["pid"], beside[0]["text"]) == (before, "안녕")  # the task beside it went on undisturbed
     assert run(host, spec.Grow(mib=0))["pid"] == before
 
 
