@@ -31,6 +31,9 @@ STEPS = (ladder.Step(160, 23, 400_000, 800_000), ladder.Step(120, 23, 200_000, 4
 RULES = plan.Rules(segment_seconds=2, min_segments=3, steps=STEPS, chunk_seconds=(4, 6, 8))
 EDGE_SECONDS = 0.1
 """So near to the end of what is listed a player has nothing more to show."""
+GRANT_SECONDS = 8.0
+"""How long an address lasts that is to expire on the way: the next is asked for after half of it, and a busy machine
+may be late by as much."""
 START_SECONDS = 60.0
 """For the browser's first picture, on a busy machine."""
 
@@ -217,7 +220,7 @@ def test_without_a_renewal_the_player_is_refused(studio: Studio, bucket: media.W
     """The test before this one proves something: the same page with the first address alone does not get through."""
     studio.work(4)
     publication = studio.list_chunks()
-    player = Player(bucket, publication.output_prefix, grant_seconds=5.0)
+    player = Player(bucket, publication.output_prefix, grant_seconds=GRANT_SECONDS)
     with browser_support.playing(player, tmp_path, "rate=1"):
         refused = lambda: any(each.get("status") == 403 for each in player.of("error"))  # noqa: E731
         player.wait(refused, START_SECONDS + SECONDS, "it is not refused")
