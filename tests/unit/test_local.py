@@ -2,6 +2,8 @@
 
 import re
 import socket
+import subprocess
+import sys
 from http import HTTPStatus
 from pathlib import Path
 
@@ -119,6 +121,30 @@ def test_free_ports_differ() -> None:
     found = ports.free(20)
     assert len(set(found)) == 20
     assert all(ports.is_free(port) for port in found)
+
+
+OTHER = """
+import random
+random.sample = lambda candidates, _: list(candidates)
+from academy_local import ports
+print(*ports.free(2))
+"""
+"""A process that is to draw the same ports as this one."""
+
+
+def test_no_two_processes_choose_one_port_before_its_server_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.sample", lambda candidates, _: list(candidates))
+    own = ports.free(2)
+    told = subprocess.run([sys.executable, "-c", OTHER], capture_output=True, text=True, check=True, timeout=60)
+    assert set(own).isdisjoint(map(int, told.stdout.split()))
+    assert set(own).isdisjoint(ports.free(2))
+
+
+def test_a_process_that_chooses_many_ports_keeps_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "KEPT", 3)
+    first, *later = ports.free(4)
+    monkeypatch.setattr("random.sample", lambda *_: [*later, first])
+    assert ports.free(1) == [first]
 
 
 def test_a_folder_keeps_its_ports_and_secrets(tmp_path: Path) -> None:

@@ -2,24 +2,42 @@
 
 import random
 import socket
+from collections import deque
 
 HOST = "127.0.0.1"
 # Below the range from which Linux draws the ports of outgoing connections (32768 upwards), so that no connection takes
 # a port between its choice here and the start of its server, or while the platform is down.
 FIRST, LAST = 20_000, 32_000
+KEPT = 128
+"""So many of the ports that a process chose last no other process chooses, whether their servers run yet or not."""
+
+_chosen: deque[socket.socket] = deque()
 
 
 def free(count: int) -> list[int]:
     """Choose `count` different ports that nothing listens on. RuntimeError when there are not that many."""
-    # Every process draws its own: two starts at the same moment hardly ever choose the same.
     candidates = random.sample(range(FIRST, LAST), LAST - FIRST)
     ports: list[int] = []
     for port in candidates:
-        if is_free(port):
+        if is_free(port) and _choose(port):
             ports.append(port)
         if len(ports) == count:
             return ports
     raise RuntimeError(f"no {count} free ports between {FIRST} and {LAST} on {HOST}")
+
+
+def _choose(port: int) -> bool:
+    """Mark a port as this process's, unless it is another's: by a name that ends with the process, and is no file."""
+    mark = socket.socket(socket.AF_UNIX)
+    try:
+        mark.bind(f"\0academy-port-{port}")
+    except OSError:
+        mark.close()
+        return False
+    _chosen.append(mark)
+    while len(_chosen) > KEPT:
+        _chosen.popleft().close()
+    return True
 
 
 def is_free(port: int) -> bool:
