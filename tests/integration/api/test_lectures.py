@@ -1,6 +1,7 @@
 """Lectures over HTTP, on real Postgres and the real ledger, with a made-up worker and the object store in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ from academy_api.playback import api as playback_api
 from academy_api.settings import config
 from academy_core import playback
 from academy_core.errors import CdnUnavailable, LeaseLost, NotFound, StoreUnavailable
+from academy_core.store import Level, ObjectInfo
 from academy_core.store_fake import FakeStore
 from academy_core.video import ChunkResult
 
@@ -728,6 +730,20 @@ def test_a_playlist_written_by_another_meanwhile_is_read_again_not_overwritten(
     assert _segments(video, publication) == 16
 
 
+def test_a_playlist_that_is_gone_is_written_anew(working: Working, video: FakeStore, relay: Relay) -> None:
+    """A relay that thought itself active had hidden it, or somebody's hand: the writer's copy is not the truth."""
+    _, publication, complete = working
+    complete(0)
+    relay.turn()
+    video.delete(f"{publication.output_prefix}720p.m3u8")
+    complete(1)
+    relay.turn()
+    relay.turn()
+    assert _segments(video, publication) == 6
+    publication.refresh_from_db()
+    assert publication.chunks_listed == 2
+
+
 def test_one_lectures_trouble_does_not_stop_anothers_playlists(
     teacher: Api, working: Working, video: FakeStore, relay: Relay
 ) -> None:
@@ -872,6 +888,32 @@ def test_a_cdn_that_is_away_is_asked_again_and_holds_nobody_up(
         a_day_later()
     assert sorted(cdn.purged) == sorted(prefixes * 2)
     assert not video.objects
+
+
+def test_a_tombstone_whose_step_cannot_be_done_holds_nobody_up(
+    teacher: Api, relay: Relay, video: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it was: what nobody foresaw is no reason to sweep nothing else."""
+    first, second = made_ready(teacher, relay, "1강"), made_ready(teacher, relay, "2강")
+    prefixes = [Publication.objects.get(lecture=lecture).output_prefix for lecture in (first, second)]
+    teacher.call("DELETE", f"{LECTURES}/{first}")
+    teacher.call("DELETE", f"{LECTURES}/{second}")
+    level = video.level
+
+    def broken(prefix: str) -> Level:
+        if prefix == prefixes[0]:
+            raise ValueError("not foreseen")
+        return level(prefix)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(video, "level", broken)
+        with pytest.raises(ValueError, match="not foreseen"):
+            graves.sweep()
+        graves.sweep()
+    assert Tombstone.objects.get(output_prefix=prefixes[1]).hidden
+    time_passes(graves.AGAIN_AFTER)
+    graves.sweep()
+    assert Tombstone.objects.get(output_prefix=prefixes[0]).hidden
 
 
 def test_a_sweep_goes_page_by_page_and_spares_the_neighbours(
@@ -1077,6 +1119,26 @@ def test_what_a_ready_publication_does_not_list_goes_after_a_day(teacher: Api, v
     assert set(listed) <= set(video.objects)
     publication.refresh_from_db()
     assert publication.tidied_at is not None
+
+
+def test_a_publication_that_cannot_be_tidied_holds_nobody_up(
+    teacher: Api, video: FakeStore, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (Publication.objects.get(lecture=made_ready(teacher, relay, title)) for title in ("1강", "2강"))
+    age(video, graves.KEPT_FOR + graves.LONGEST_TASK)
+    listing = video.list
+
+    def broken(prefix: str) -> Iterator[ObjectInfo]:
+        if prefix == first.output_prefix:
+            raise ValueError("not foreseen")
+        return listing(prefix)
+
+    monkeypatch.setattr(video, "list", broken)
+    for _ in range(64):  # each is as likely as the other
+        with suppress(ValueError):
+            graves.tidy()
+    second.refresh_from_db()
+    assert second.tidied_at is not None
 
 
 def test_what_the_stored_playlists_name_is_never_unlisted(teacher: Api, video: FakeStore, relay: Relay) -> None:

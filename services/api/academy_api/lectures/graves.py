@@ -18,7 +18,6 @@ from academy_api.lectures import playlists, states, store, uploads
 from academy_api.lectures.cdn import Cdn
 from academy_api.lectures.models import Lecture, Publication, State, Tombstone, Upload
 from academy_api.ledger import jobs
-from academy_core.errors import Retryable
 from academy_core.store import ObjectStore
 from academy_core.video import INTERMEDIATE, KINDS
 
@@ -68,14 +67,14 @@ def bury(publications: Iterable[Publication], *, first_step_at: datetime | None 
 
 
 def sweep() -> None:
-    """Relay duty: the next step of the tombstone that has waited longest. Raises Retryable when it failed."""
+    """Relay duty: the next step of the tombstone that has waited longest. Raises what it failed of; others go first."""
     tombstone = Tombstone.objects.filter(due_at__lte=timezone.now()).order_by("due_at").first()
     if tombstone is None:
         return
     step = _delete if tombstone.hidden else _hide
     try:
         step(store.video(), store.cdn(), tombstone)
-    except Retryable:
+    except Exception:
         tombstone.due_at = timezone.now() + AGAIN_AFTER
         tombstone.save(update_fields=["due_at"])
         raise
@@ -128,7 +127,7 @@ def tidy() -> None:
     """
     before = timezone.now() - KEPT_FOR - LONGEST_TASK
     untidied = Publication.objects.filter(state=State.READY, tidied_at=None, ready_at__lt=before)
-    publication = untidied.order_by("ready_at").first()
+    publication = untidied.order_by("?").first()  # one that fails is not chosen again and again
     if publication is None:
         return
     bucket, prefix = store.video(), publication.output_prefix

@@ -232,8 +232,8 @@ class PlaylistWriter:
                 if_match=over,
                 if_none_match=over is None,
             )
-        except PreconditionFailed:
-            self._stored.pop(key, None)  # another relay wrote: read it anew next turn
+        except (PreconditionFailed, NotFound):
+            self._stored.pop(key, None)  # another wrote or took it away: read it anew next turn
             raise
         self._stored[key] = _Stored(text, etag)
 
