@@ -38,10 +38,6 @@ START_SECONDS = 60.0
 """For the browser's first picture, on a busy machine."""
 
 
-GRANT_SECONDS = 8.0
-"""Renewed at half: a request may leave the browser four seconds after it was told its address, on a busy machine."""
-
-
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("recording") / "lecture.mp4"
