@@ -211,8 +211,12 @@ def restricted(run: Kubectl) -> Iterator[Kubectl]:
     """A namespace that admits only what Pod Security calls restricted."""
     run("create", "namespace", "images")
     run("label", "namespace", "images", "pod-security.kubernetes.io/enforce=restricted")
-    yield run.within("images")
-    run("delete", "namespace", "images")
+    inside = run.within("images")
+    account = ("get", "serviceaccount", "default", "--ignore-not-found", "-o", "name")
+    # Without it a pod is refused, and only those that a controller makes are tried again.
+    wait_until(lambda: inside(*account) != "", START_SECONDS, "the namespace has its account")
+    yield inside
+    run("delete", "namespace", "images", timeout=START_SECONDS)
 
 
 def command(name: str) -> list[str]:
