@@ -31,11 +31,11 @@ def resting(count: int) -> tuple[World, list[str]]:
 
 def test_a_thousand_resources_are_resumed_without_a_patch() -> None:
     world, uids = resting(RESOURCES)
-    began = time.perf_counter()
+    began = time.process_time()  # which does not pass while the machine does something else
     with ThreadPoolExecutor(32) as pool:
         list(pool.map(world.reconciler.reconcile, uids))
-    seconds = time.perf_counter() - began
-    print(f"{RESOURCES} queues resumed in {seconds:.2f} s, {len(world.queues.calls)} provider calls")  # noqa: T201  (a bench tells)
+    seconds = time.process_time() - began
+    print(f"{RESOURCES} queues resumed in {seconds:.2f} s of the processor, {len(world.queues.calls)} provider calls")  # noqa: T201  (a bench tells)
     assert world.cluster.patches == []
     assert world.queues.writes() == []
     assert seconds < 30, "3 s is the aim; a busy machine is no failure"
