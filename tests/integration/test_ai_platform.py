@@ -194,7 +194,7 @@ def test_an_exam_is_graded_end_to_end(platform: Platform, tmp_path: Path) -> Non
     def graded() -> bool:
         return bool(ask(platform, "GET", f"exams/batches/{batch['id']}")["sheets"] == {"graded": 2})
 
-    wait_until(graded, 60, "the sheets are not graded")
+    wait_until(graded, 180, "the sheets are not graded")
     pages = {page["answers"]["Student"]: page for page in ask(platform, "GET", f"exams/{exam}/results")["items"]}
     assert {student: page["answers"] for student, page in pages.items()} == {
         sheet.truth["Student"]: sheet.truth for sheet in sheets

@@ -15,6 +15,10 @@ from tesseract_support import reads as exam_pages
 TESTS = Path(__file__).parents[1]
 OTHERS = TESTS.parent / ".tools" / "bench"
 
+SECONDS = 900
+"""For one of them, on a busy machine."""
+pytestmark = pytest.mark.timeout(SECONDS + 60)
+
 others = pytest.mark.skipif(not OTHERS.exists(), reason="what the benchmarks compare with is missing: `make setup`")
 java = pytest.mark.skipif(not (shutil.which("java") and shutil.which("mvn")), reason="ElasticMQ needs Java and Maven")
 
@@ -26,7 +30,7 @@ def bench(name: str, *arguments: str) -> dict[str, Any]:
         env={**os.environ, "PYTHONPATH": str(TESTS)},
         stdout=subprocess.PIPE,
         check=True,
-        timeout=900,
+        timeout=SECONDS,
     )
     figures: dict[str, Any] = json.loads(done.stdout)
     assert figures.pop("machine")["cores"] == os.cpu_count()

@@ -28,8 +28,8 @@ def test_a_child_that_never_ends_is_killed_at_its_wall_limit_with_all_it_started
     )
     started = time.monotonic()
     with pytest.raises(Retryable, match="took too long") as found:
-        run_python(tmp_path, code, wall_seconds=3)
-    assert 3 <= time.monotonic() - started < 60
+        run_python(tmp_path, code, wall_seconds=10)
+    assert 10 <= time.monotonic() - started < 120
     grandchild = int(str(found.value).splitlines()[-1])
     # It is killed in the same moment, but nobody here waits for its end.
     wait_until(lambda: ended(grandchild), 10, "what the child started is killed with it")
