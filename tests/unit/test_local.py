@@ -155,6 +155,21 @@ def test_a_folder_keeps_its_ports_and_secrets(tmp_path: Path) -> None:
     assert identity.secrets.playback not in repr(identity)
 
 
+def test_a_state_that_a_start_forgets_while_it_is_read_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = home.Home(tmp_path / "data")
+    place.identity()
+    place.write_state(home.State(supervisor=1, phase="up", step="", processes={}))
+    assert place.state() is not None
+    read = Path.read_bytes
+
+    def forgotten(path: Path) -> bytes:
+        place.forget_state()
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", forgotten)
+    assert place.state() is None
+
+
 def test_one_holder_a_folder(tmp_path: Path) -> None:
     place = home.Home(tmp_path / "data")
     assert not place.running()

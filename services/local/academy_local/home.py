@@ -143,8 +143,11 @@ class Home:
 
     def state(self) -> State | None:
         """The state as last written; None before the first start. Says nothing about who still runs: see `running`."""
-        path = self.folder / "state.json"
-        return State.model_validate_json(path.read_bytes()) if path.exists() else None
+        try:
+            written = (self.folder / "state.json").read_bytes()
+        except FileNotFoundError:
+            return None
+        return State.model_validate_json(written)
 
     @contextmanager
     def lock(self) -> Iterator[bool]:
