@@ -5,7 +5,9 @@ addresses are chosen here, before any settings are read; pytest-xdist's processe
 """
 
 import os
+import secrets
 import tempfile
+from pathlib import Path
 
 from academy_local import ports
 from academy_local.servers import s3
@@ -14,7 +16,8 @@ if "ACADEMY_TEST_RUN_PID" not in os.environ:
     _postgres, _pgbouncer, _sqs, *_s3 = ports.free(3 + s3.PORTS)
     os.environ |= {
         "ACADEMY_TEST_RUN_PID": str(os.getpid()),
-        "ACADEMY_TEST_FOLDER": os.path.join(tempfile.gettempdir(), f"academy-test-{os.getpid()}"),  # noqa: PTH118 - a string is wanted
+        # Of this run alone: a process's number comes again, and a run that is killed may leave its folder.
+        "ACADEMY_TEST_FOLDER": str(Path(tempfile.gettempdir(), f"academy-test-{os.getpid()}-{secrets.token_hex(4)}")),
         "ACADEMY_TEST_PGBOUNCER_PORT": str(_pgbouncer),
         "ACADEMY_TEST_SQS_PORT": str(_sqs),
         "ACADEMY_TEST_S3_PORTS": ",".join(map(str, _s3)),
