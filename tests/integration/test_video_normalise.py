@@ -285,6 +285,30 @@ def test_an_encode_in_many_stretches_loses_no_frame(
     assert numbers_in_step(made, early) == list(range(360))
 
 
+@pytest.mark.parametrize("name", ["mp2.ts", "aac.ts", "aac.flv", "sparse.mp4"])
+@pytest.mark.usefixtures("hurried")
+def test_a_picture_does_not_wait_for_sound_that_has_ended(
+    worker: media.Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Hours of it would lie in ffmpeg's memory, and the stretch would not stop."""
+    monkeypatch.setattr(normalise, "_SLACKS", (25_000_000, None))
+    rate = ("-b:v", "12M", "-minrate", "12M", "-maxrate", "12M", "-bufsize", "12M", "-x264-params", "nal-hrd=cbr")
+    words = (*rate, "-g", "9999" if name == "sparse.mp4" else "10")
+    lecture = media.numbered_lecture(tmp_path / "whole.mp4", Fraction(10), 40, murmur=False, words=words)
+    codec = "mp2" if name == "mp2.ts" else "aac"
+    short = ("-c:v", "copy", "-c:a", codec, "-af", "atrim=end=3")
+    media.ffmpeg("-i", lecture.path, *short, tmp_path / name, level="error")
+    outcome, saved = worker.run(PLAN, media.upload_source(worker.store, tmp_path / name)), 0.0
+    while saved < 5:
+        kind, task = task_of(outcome.children[0])
+        before = worker.store.bytes_read()
+        outcome = dataclasses.replace(worker).run(kind, task)
+        assert isinstance(outcome.result, NormaliseResult)
+        saved = outcome.result.seconds
+        read = worker.store.bytes_read() - before
+        assert read < 0.7 * (tmp_path / name).stat().st_size, f"up to {saved} s"
+
+
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-b_strategy", "0", "-g", "60")
 MPEG4 = ("-vf", "scale=640:480:flags=neighbor", "-c:v", "mpeg4", "-q:v", "2", "-g", "60")
 MPEG = ("-vf", "scale=640:480:flags=neighbor", "-c:v", "-b:v", "4M", "-g", "60")

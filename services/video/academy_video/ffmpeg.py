@@ -510,8 +510,7 @@ _HALF_MS = Fraction(1, 2000)
 _SOUND_MARGIN_SECONDS = 1
 _QUEUE_PACKETS = 1_000_000
 _STREAM = {"map_metadata": -1, "map_chapters": -1, "fflags": "+bitexact"}
-_MATROSKA = ("-f", "matroska", "-write_crc32", "0", "-max_interleave_delta", "0", "pipe:1")
-"""Sound beside the picture of its time, however long one stands."""
+_MATROSKA = ("-f", "matroska", "-write_crc32", "0", "pipe:1")
 
 
 def _mapped(task: NormaliseInput) -> list[str]:
@@ -619,9 +618,8 @@ def _encoding(  # noqa: PLR0913, PLR0917 - each is one fact of the run
         "enc_time_base:v": "1:1000",  # every picture at its time, not at the next of a constant rate
         "c:a": task.sound_codec,
         "output_ts_offset": ENCODE_BASE_SECONDS,
-        # Sound waits for the first picture, and for each: behind a key frame lies all that is heard while it stands.
+        # Sound waits for the first picture.
         "max_muxing_queue_size": _QUEUE_PACKETS,
-        "max_interleave_delta": 0,
         "write_crc32": 0,
         "flags:v": "+bitexact",
         "format": "matroska",

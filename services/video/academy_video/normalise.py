@@ -17,6 +17,7 @@ import re
 import subprocess
 import time
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -61,6 +62,8 @@ _LARGEST = 3
 _LARGEST_EXTRA = 64 * 1024 * 1024
 _DECODED_BYTES = 2 * 4 * 48_000
 """Of a second of sound that is decoded, which may be many times what it was: allowed beside that."""
+_WAITING_BYTES = 256 * 1024 * 1024
+"""Of sound that waits for a picture: four hours of AAC."""
 
 
 class _Lost(Exception):
@@ -127,7 +130,11 @@ def _with_front(tools: Tools, context: TaskContext[NormaliseInput], index: Index
 
 
 class _Saving:
-    """Saves blocks of one stretch as pieces."""
+    """Saves blocks of one stretch as pieces: behind a key frame all that is heard from its time on.
+
+    Sound waits for the pictures before it, which an encoder, or whoever wrote the source, gave out later. ffmpeg could
+    do so too, but would let pictures wait for sound as well, and hold hours of them where that has ended.
+    """
 
     def __init__(self, tools: Tools, context: TaskContext[NormaliseInput], index: Index, picture: int) -> None:
         self._tools, self._context = tools, context
@@ -135,6 +142,8 @@ class _Saving:
         self._clusters = Clusters(picture)
         self._before = index
         self._buffer = bytearray()
+        self._waiting = deque[ebml.Block]()
+        self._waiting_bytes = 0
         self._pieces = list(index.pieces)
         self.last_picture, self._last_sound = index.last_picture, index.last_sound
         self.pictures = index.pictures
@@ -151,19 +160,35 @@ class _Saving:
         if block.time > ladder.MAX_SECONDS * 1000:
             raise Permanent("longer than any lecture", reason=plan.TOO_LONG)
         if block.track == self._picture:
+            self.add_sound_before(block.time)
             self.last_picture = max(self.last_picture, block.time)
             self.pictures = None if self.pictures is None else self.pictures + 1
-        elif block.time <= self._saved_sound:
-            return
-        else:
-            self._last_sound = max(self._last_sound, block.time)
+            self._add(block)
+        elif block.time > self._saved_sound:
+            self._waiting.append(block)
+            self._waiting_bytes += len(block.data)
+            if self._waiting_bytes > _WAITING_BYTES:
+                self._add_sound()
+
+    def add_sound_before(self, time: float) -> None:
+        """Save the sound that waited for a picture, up to one of this time."""
+        while self._waiting and self._waiting[0].time < time:
+            self._add_sound()
+
+    def _add_sound(self) -> None:
+        block = self._waiting.popleft()
+        self._waiting_bytes -= len(block.data)
+        self._last_sound = max(self._last_sound, block.time)
+        self._add(block)
+
+    def _add(self, block: ebml.Block) -> None:
         for data in self._clusters.add(block):
             self._buffer += data
         if len(self._buffer) >= _PIECE_BYTES:
             self._put()
 
     def finish(self, place: Place | None) -> Index:
-        """Save what is left. The index of all that is saved; `place` is where the next stretch goes on."""
+        """Save what is left, but for sound that still waits: the index of all; `place` is where the next goes on."""
         for data in self._clusters.flush():
             self._buffer += data
         self._put()
@@ -232,10 +257,12 @@ def _stretch(
         if feeder is not None:
             feeder.check()
         if not isinstance(tracks, ebml.Tracks):
+            if skipped > 0:
+                raise _Lost  # what its sound is shows only in what was left out
             raise Permanent(
                 f"nothing could be copied: {' '.join(each.errors for each in finished)}", reason=plan.UNREADABLE
             )
-        follower.finish(None)
+        follower.finish()
         return heard.added_to(follower), True
 
 
@@ -413,10 +440,12 @@ class _Follower:
                     self._look(block, position())
                 continue
             if key and self._over():
+                self._saving.add_sound_before(block.time + self._shifts.picture)
                 if feeder is None:
-                    self.finish(self._memory.place(position(), block, self._shifts, self._saving.pictures))
+                    place = self._memory.place(position(), block, self._shifts, self._saving.pictures)
+                    self.index = self._saving.finish(place)
                 else:
-                    self.finish(feeder.place_before(self._saving.last_picture))
+                    self.index = self._saving.finish(feeder.place_before(self._saving.last_picture))
                 return True
             if key:
                 done = 100 * position() / self._context.input.source.source_bytes
@@ -424,11 +453,12 @@ class _Follower:
             self._save(block, self._shifts)
         return False
 
-    def finish(self, place: Place | None) -> None:
-        """Save the rest. Raises _Lost when the place to go on from never came."""
+    def finish(self) -> None:
+        """The stream has ended: save the rest. Raises _Lost when the place to go on from never came."""
         if self._shifts is None:
             raise _Lost
-        self.index = self._saving.finish(place)
+        self._saving.add_sound_before(math.inf)
+        self.index = self._saving.finish(None)
 
     def is_new(self, seconds: float) -> bool:
         """Whether the sound at this time of what was measured is part of what this stretch saved."""
