@@ -583,12 +583,66 @@ LATE = (
 """MPEG-TS whose sound begins behind 7 MB, when ffmpeg has long stopped looking what its streams are."""
 
 
+def late_program_stream(sources: Sources) -> Path:
+    """The same as an MPEG program stream, which declares nothing."""
+    path = sources.folder / "late.mpg"
+    picture = (*BIG, "-c:v", "mpeg2video", "-b:v", "12M", "-minrate", "12M", "-maxrate", "12M", "-bufsize", "4M")
+    sound = ("-af", "aselect=gte(t\\,5)", "-c:a", "mp2")
+    media.ffmpeg("-i", sources.numbered.path, *picture, *sound, path, level="fatal")
+    return path
+
+
+def silenced(sources: Sources) -> Path:
+    """MPEG-TS that lists AAC of which nothing can be read, as where it is encrypted."""
+    path = sources.make("never.ts", *COPY)
+    data = bytearray(path.read_bytes())
+    for at in range(0, len(data), 188):
+        if int.from_bytes(data[at + 1 : at + 3]) & 0x1FFF == 0x101:  # ffmpeg's second stream
+            start = at + 4 + (1 + data[at + 4] if data[at + 3] & 0x20 else 0)
+            start += 9 + data[start + 8] if data[at + 1] & 0x40 else 0
+            data[start : at + 188] = bytes(at + 188 - start)
+    path.write_bytes(data)
+    return path
+
+
 def begins_late(made: media.Published) -> None:
     """Silence up to 5 s; from there on the sound, in time with the picture: its beep at the last flash."""
     samples = media.read_sound(made.joined("audio"))[1024:]
     assert max(map(abs, samples[: int(4.9 * media.RATE)])) < 50
     loud = next(at for at, sample in enumerate(samples) if abs(sample) > 8000)
     assert loud / media.RATE == pytest.approx(int(0.93 * SECONDS * FPS) / 30, abs=2 / 30)
+
+
+def listed(name: str, registration: bytes) -> Make:
+    """MPEG-TS that lists one stream beside the picture, of a private type, registered by this name."""
+
+    def make(sources: Sources) -> Path:
+        path = sources.make(f"private-{name}", "-c:v", "copy", "-c:a", "s302m", "-strict", "-2", "-ac", "2")
+        data = bytearray(path.read_bytes())
+        for at in (found.start() for found in re.finditer(b"BSSD", bytes(data))):
+            packet = at // 188 * 188
+            section = packet + 5 + data[packet + 4]
+            end = section + 3 + (int.from_bytes(data[section + 1 : section + 3]) & 0xFFF)
+            data[at : at + 4] = registration
+            data[end - 4 : end] = checksum(data[section : end - 4]).to_bytes(4)
+        path.write_bytes(data)
+        return path
+
+    return make
+
+
+def checksum(section: bytes) -> int:
+    """CRC-32 of MPEG-2 (ISO/IEC 13818-1, annex A)."""
+    register = 0xFFFFFFFF
+    for byte in section:
+        register ^= byte << 24
+        for _ in range(8):
+            register = (register << 1 ^ (0x04C11DB7 if register >> 31 else 0)) & 0xFFFFFFFF
+    return register
+
+
+def says_that_it_lost_sound(made: media.Published) -> None:
+    assert made.result.lost_sound
 
 
 def stands_still(made: media.Published) -> None:
@@ -727,6 +781,15 @@ ROWS: dict[str, Row] = {
         sound=False,
         check=begins_late,
     ),
+    "sound-late-flv": Row(
+        coded("late.flv", *LATE, "-af", "aselect=gte(t\\,5)", "-c:a", "aac"),
+        way="copy",
+        sound=False,
+        check=begins_late,
+    ),
+    "sound-late-mpg": Row(late_program_stream, way="copy", sound=False, check=begins_late),
+    "sound-private": Row(listed("p.ts", b"XXXX"), way="copy", sound=False, check=says_that_it_lost_sound),
+    "sound-never": Row(silenced, way="copy", sound=False, check=says_that_it_lost_sound),
     "sound-shorter": Row(coded("short.mp4", "-c:v", "copy", "-af", "atrim=end=5"), sound=False, check=ends_silent),
     "sound-longer": Row(
         coded("longer.mp4", "-c:v", "copy", "-af", "apad,atrim=end=10"), seconds=10, numbers="no", check=stands_still
@@ -770,6 +833,7 @@ ROWS: dict[str, Row] = {
 
 REFUSED: dict[str, tuple[Make, Reason]] = {
     "sound-undecodable": (spatial("one.mp4", "-map", "0:a"), plan.SOUND_CODEC),
+    "sound-ac4": (listed("ac4.ts", b"AC-4"), plan.SOUND_CODEC),
     "utvideo": (lossless("u.avi", "-c:v", "utvideo"), plan.CODEC),
     "wmv": (coded("w.wmv", "-c:v", "wmv2", "-c:a", "wmav2"), containers.UNSUPPORTED),
     "realmedia": (coded("r.rm", "-c:v", "rv10", "-an"), containers.UNSUPPORTED),
@@ -804,7 +868,13 @@ def test_inputs(sources: Sources, worker: media.Worker, name: str) -> None:
     assert set(ways or ["direct"]) == {row.way}
     assert (encoding.rungs[0].width, encoding.rungs[0].height) == row.size
     assert made.plan.duration_seconds == pytest.approx(row.seconds, abs=0.11)
-    assert (encoding.audio is not None) == row.sound or name in {"tracks", "sound-late", "sound-shorter"}
+    assert (encoding.audio is not None) == row.sound or name in {
+        "tracks",
+        "sound-late",
+        "sound-late-flv",
+        "sound-late-mpg",
+        "sound-shorter",
+    }
     best = encoding.rungs[0].name
     times = media.track(made.joined(best)).presentation_times
     assert len(times) == encoding.total_frames

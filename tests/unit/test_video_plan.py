@@ -303,10 +303,15 @@ def test_sound_that_matroska_cannot_hold_keeps_its_samples(codec: str, samples: 
         ("mpegts", [48_000, 0], False, True),
         ("mpegts", [48_000], False, False),
         ("mpegts", [0], True, False),
+        ("mpegts", [], False, False),
+        ("flv", [], False, True),
+        ("flv", [48_000], False, False),
+        ("mpeg", [], False, True),
         (MP4, [0], False, False),
+        (MP4, [], False, False),
     ],
 )
-def test_only_a_stream_that_lists_what_has_not_come_yet_is_looked_at_again(
+def test_only_a_stream_whose_sound_may_begin_later_is_looked_at_again(
     container: str, rates: list[int], *, far: bool, late: bool
 ) -> None:
     sounds = tuple(dataclasses.replace(AUDIO, rate=rate) for rate in rates)

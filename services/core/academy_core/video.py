@@ -39,6 +39,8 @@ class PlanInput(Payload):
     """Index of the normalised source, once there is one."""
     claimed_seconds: float | None = None
     """How long the source says it is, where the normalised one no longer does."""
+    lost_sound: bool = False
+    """See PlanResult; of the source, where the normalised one no longer says it."""
 
 
 class Rung(Payload):
@@ -149,6 +151,8 @@ class PlanResult(Payload):
     duration_seconds: float
     lost_seconds: float = 0.0
     """What the source claims and does not hold: its end is cut off."""
+    lost_sound: bool = False
+    """The source lists sound, or what may be sound, of which nothing could be found or decoded."""
     target_duration: int
     chunk_frames: tuple[int, ...]
     """Frames of each chunk, in order; their sum is total_frames."""
@@ -262,6 +266,7 @@ class PublishInput(Payload):
     encoding: Encoding
     duration_seconds: float
     lost_seconds: float = 0.0
+    lost_sound: bool = False
 
 
 class Bandwidth(Payload):
@@ -288,6 +293,8 @@ class PublishResult(Payload):
     """Of samples spread over the lecture."""
     lost_seconds: float = 0.0
     """What the source claims and does not hold: its end is cut off."""
+    lost_sound: bool = False
+    """See PlanResult."""
     patched_seconds: float = 0.0
     """Length of the chunks of which not all could be read."""
 

@@ -35,8 +35,8 @@ _INPUT = {
     "recv_buffer_size": 32_768,  # what waits in a socket when ffmpeg jumps was fetched in vain
     "max_pixels": ladder.MAX_PIXELS,
 }
-_FAR = {"probesize": 64 * 1024 * 1024, "analyzeduration": 300_000_000}
-"""How far a header is looked for where a stream is declared in front that begins later (bytes, microseconds)."""
+_FAR = {"probesize": 64 * 1024 * 1024, "analyzeduration": 1_000_000 * ladder.MAX_SECONDS}
+"""How far a header is looked for where a stream may begin later (bytes, microseconds)."""
 _FRAGMENTS = "+frag_keyframe+empty_moov+default_base_moof+skip_trailer+frag_discont"
 
 

@@ -26,15 +26,13 @@ from academy_core.video import (
     SoundCodec,
 )
 from academy_video import keyframes, ladder
-from academy_video.probe import AudioStream, Source, Tail, VideoStream
+from academy_video.probe import WITHOUT_DECODER, AudioStream, Source, Tail, VideoStream
 
 _CONTAINERS = frozenset({"mov", "matroska", "avi", "mpegts", "mpeg", "flv"})
 _CODECS = frozenset(
     {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "prores", "flv1"}
     | {"dvvideo", "h263", "msmpeg4v3", "dnxhd", "qtrle", "png"}
 )
-_WITHOUT_DECODER = frozenset({"unknown", "mpegh_3d_audio", "ac4"})
-"""What ffprobe calls sound that ffmpeg cannot decode: Dolby AC-4, Apple's APAC, MPEG-H."""
 _LANGUAGES = {"ko": {"ko", "kor"}, "en": {"en", "eng"}, "ja": {"ja", "jpn"}, "zh": {"zh", "zho", "chi"}}
 """ISO 639-1 -> what containers call it."""
 _MATRICES = {
@@ -156,7 +154,7 @@ def main_streams(source: Source, language: str) -> tuple[VideoStream, AudioStrea
     names = _LANGUAGES.get(language, {language})
     others = _other_programs(source.programs, video.index)
     own = [stream for stream in source.audios if stream.index not in others]
-    decoded = [stream for stream in own if stream.codec not in _WITHOUT_DECODER]
+    decoded = [stream for stream in own if stream.codec not in WITHOUT_DECODER]
     usable = [stream for stream in decoded if stream.rate > 0 and stream.channels > 0]
     if not usable and len(decoded) < len(own):
         raise Permanent("sound without a decoder", reason=SOUND_CODEC)
@@ -174,6 +172,12 @@ def _other_programs(programs: Sequence[frozenset[int]], picture: int) -> frozens
     if not with_it:
         return frozenset()
     return frozenset().union(*programs) - frozenset().union(*with_it)
+
+
+def _lost_sound(task: PlanInput, source: Source, video: VideoStream, audio: AudioStream | None) -> bool:
+    """Whether nothing can be heard of a source that lists sound, or what may be sound."""
+    listed = source.obscure | {stream.index for stream in source.audios}
+    return audio is None and (task.lost_sound or bool(listed - _other_programs(source.programs, video.index)))
 
 
 def _refuse_picture(video: VideoStream) -> None:
@@ -448,13 +452,15 @@ def normalise(task: PlanInput, source: Source, way_: Way) -> NormaliseInput:
     if claimed is None and source.claimed_end is not None and says:
         claimed = float(source.claimed_end - first)
     return NormaliseInput(
-        source=task.model_copy(update={"claimed_seconds": claimed}),
+        source=task.model_copy(
+            update={"claimed_seconds": claimed, "lost_sound": _lost_sound(task, source, video, audio)}
+        ),
         container=source.container,
         mode="encode" if way_ == "encode" else "copy",
         video_stream_index=video.index,
         audio_stream_index=None if audio is None else audio.index,
         packed_sound=audio is not None and audio.packed,
-        far=source.far,
+        far=source.far and audio is not None,
         sound_codec="copy" if audio is None else _sound_codec(audio),
         rotation=0 if way_ == "encode" else video.rotation,
         mirrored=way_ != "encode" and video.mirrored,
@@ -535,6 +541,7 @@ def plan(  # noqa: PLR0913 - each is one finding about the source
         target_duration=target_duration(gop, rate),
         chunk_frames=chunk_frames(total, gop, rate, rules.chunk_seconds, keys=keys),
         lost_seconds=_lost(task, source, span),
+        lost_sound=_lost_sound(task, source, video, audio),
         notes=_notes(_lost(task, source, span)),
     )
 

@@ -18,12 +18,17 @@ _FIELDS = (
     "format=format_name,start_time,duration"
     ":stream=index,id,codec_type,codec_name,width,height,sample_aspect_ratio,r_frame_rate,avg_frame_rate,time_base,"
     "start_pts,duration,sample_rate,channels,field_order,color_transfer,color_space,has_b_frames,extradata_size,bit_rate,"
-    "sample_fmt,pix_fmt"
+    "sample_fmt,pix_fmt,codec_tag"
     ":stream_disposition=attached_pic,default"
     ":stream_tags=language"
     ":stream_side_data=rotation,displaymatrix"
     ":program=program_num:program_stream=index"
 )
+
+WITHOUT_DECODER = frozenset({"unknown", "mpegh_3d_audio", "ac4"})
+"""What ffprobe calls sound that ffmpeg cannot decode: Dolby AC-4, Apple's APAC, MPEG-H."""
+_SOUND_TAGS = {"0x342d4341": "ac4", "0x002d": "mpegh_3d_audio", "0x002e": "mpegh_3d_audio"}
+"""What MPEG-TS calls sound that ffprobe does not know for sound: AC-4, MPEG-H -> its codec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +98,16 @@ class Source:
     """Indices of the streams of each program, where the container has programs (MPEG-TS)."""
     far: bool = False
     """What the streams are was looked for far behind the front."""
+    obscure: frozenset[int] = frozenset()
+    """Indices of the streams of MPEG-TS of which nobody can say what they are."""
 
     @property
     def shows_late(self) -> bool:
-        """Whether a sound was declared of which nothing has come yet: MPEG-TS lists its streams in front."""
-        return self.container == "mpegts" and not self.far and any(audio.rate == 0 for audio in self.audios)
+        """Whether sound may begin later: it is declared and not there yet (MPEG-TS), or nothing declares any."""
+        if self.far or self.container not in {"mpegts", "mpeg", "flv"}:
+            return False
+        undeclared = self.container != "mpegts" and not self.audios
+        return undeclared or any(audio.rate == 0 and audio.codec not in WITHOUT_DECODER for audio in self.audios)
 
 
 def streams_command(ffprobe: str, url: str, *, far: bool = False) -> list[str]:
@@ -130,13 +140,23 @@ def parse(text: str, *, far: bool = False) -> Source:
             for stream in streams
             if stream.get("codec_type") == "video" and not stream.get("disposition", {}).get("attached_pic")
         ),
-        audios=tuple(_audio(stream) for stream in streams if stream.get("codec_type") == "audio"),
+        audios=tuple(_audio(stream) for stream in streams if _is_sound(name, stream)),
         programs=tuple(
             frozenset(int(stream["index"]) for stream in program.get("streams", ()))
             for program in document.get("programs", ())
         ),
         far=far,
+        obscure=frozenset(int(stream["index"]) for stream in streams if _is_obscure(name, stream)),
     )
+
+
+def _is_sound(container: str, stream: Mapping[str, Any]) -> bool:
+    return stream.get("codec_type") == "audio" or (container == "mpegts" and stream.get("codec_tag") in _SOUND_TAGS)
+
+
+def _is_obscure(container: str, stream: Mapping[str, Any]) -> bool:
+    named = stream.get("codec_name", "unknown") not in {"unknown", "bin_data"}
+    return container == "mpegts" and not named and not _is_sound(container, stream)
 
 
 def parse_tails(text: str) -> dict[int, Tail]:
@@ -192,7 +212,7 @@ def _mirrors(matrix: str) -> bool:
 def _audio(stream: Mapping[str, Any]) -> AudioStream:
     return AudioStream(
         index=int(stream["index"]),
-        codec=str(stream.get("codec_name", "unknown")),
+        codec=_SOUND_TAGS.get(str(stream.get("codec_tag")), str(stream.get("codec_name", "unknown"))),
         rate=int(stream.get("sample_rate", 0)),
         channels=int(stream.get("channels", 0)),
         start=_start(stream),

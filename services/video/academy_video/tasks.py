@@ -123,7 +123,10 @@ def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> O
         then=NewTask.of(
             PUBLISH,
             PublishInput(
-                encoding=made.encoding, duration_seconds=made.duration_seconds, lost_seconds=made.lost_seconds
+                encoding=made.encoding,
+                duration_seconds=made.duration_seconds,
+                lost_seconds=made.lost_seconds,
+                lost_sound=made.lost_sound,
             ),
         ),
     )
@@ -246,6 +249,7 @@ def _publish(tools: Tools, poster_at_seconds: float, context: TaskContext[Publis
         thumbnails=thumbnails,
         qualities=tuple(quality for chunk in chunks for quality in chunk.qualities),
         lost_seconds=task.lost_seconds,
+        lost_sound=task.lost_sound,
         patched_seconds=publish.patched_seconds(task.encoding, chunks),
     )
 

@@ -249,6 +249,7 @@ def test_a_teacher_reads_what_the_finished_recording_is_like(teacher: Api, relay
     assert ok(teacher.call("GET", f"{LECTURES}/{lecture}"))["publication"]["report"] == {
         "bytes": 1,
         "lost_seconds": 2.5,
+        "lost_sound": False,
         "patched_seconds": 0.0,
         "similarity": 0.98,
     }

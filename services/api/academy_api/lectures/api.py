@@ -197,6 +197,7 @@ def _report(publication: Publication) -> ReportOut | None:
     return ReportOut(
         bytes=found.bytes,
         lost_seconds=found.lost_seconds,
+        lost_sound=found.lost_sound,
         patched_seconds=found.patched_seconds,
         similarity=round(sum(samples) / len(samples), 4) if samples else None,
     )

@@ -76,6 +76,9 @@ class ReportOut(Schema):
 
     bytes: int = Field(description="Of all files.")
     lost_seconds: float = Field(description="What the uploaded file claims and does not hold: its end is cut off.")
+    lost_sound: bool = Field(
+        description="The uploaded file lists sound of which nothing could be found or decoded: it has none to hear."
+    )
     patched_seconds: float = Field(description="Length of the stretches of which not all could be read.")
     similarity: float | None = Field(
         description="SSIM of samples of the best rung against the upload, 1 is equal; null when none was taken."
