@@ -21,7 +21,7 @@ import pytest
 from academy_core import containers
 from academy_core.errors import Permanent, Reason
 from academy_core.video import PLAN
-from academy_video import ladder, plan
+from academy_video import ffmpeg, ladder, plan
 
 STEPS = (ladder.Step(160, 20, 400_000, 800_000), ladder.Step(120, 20, 200_000, 400_000))
 RULES = plan.Rules(segment_seconds=2, min_segments=3, steps=STEPS, chunk_seconds=(4, 6))
@@ -895,6 +895,16 @@ def test_refused_inputs(sources: Sources, worker: media.Worker, name: str) -> No
     with pytest.raises(Permanent) as refused:
         worker.run(PLAN, media.upload_source(worker.store, make(sources)))
     assert refused.value.reason is reason
+
+
+def test_sound_that_begins_too_late_is_told(
+    sources: Sources, worker: media.Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing in front of a program stream says that it is there."""
+    monkeypatch.setattr(ffmpeg, "FAR_BYTES", 5_500_000)
+    made = media.publish(worker, media.upload_source(worker.store, ROWS["sound-late-mpg"].make(sources)))
+    assert made.plan.encoding.audio is None
+    assert made.result.lost_sound
 
 
 def check_numbers(row: Row, numbers: list[int]) -> None:

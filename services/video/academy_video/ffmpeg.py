@@ -35,8 +35,8 @@ _INPUT = {
     "recv_buffer_size": 32_768,  # what waits in a socket when ffmpeg jumps was fetched in vain
     "max_pixels": ladder.MAX_PIXELS,
 }
-_FAR = {"probesize": 64 * 1024 * 1024, "analyzeduration": 1_000_000 * ladder.MAX_SECONDS}
-"""How far a header is looked for where a stream may begin later (bytes, microseconds)."""
+FAR_BYTES = 64 * 1024 * 1024
+"""How far a header is looked for where a stream may begin later."""
 _FRAGMENTS = "+frag_keyframe+empty_moov+default_base_moof+skip_trailer+frag_discont"
 
 
@@ -45,7 +45,9 @@ def source_options(url: str, *, far: bool = False) -> list[str]:
 
     `far`: what its streams are shows late.
     """
-    options = {**_source_options(url), **(_FAR if far else {})}
+    options = _source_options(url)
+    if far:
+        options |= {"probesize": FAR_BYTES, "analyzeduration": 1_000_000 * ladder.MAX_SECONDS}
     return [word for name, value in options.items() for word in (f"-{name}", str(value))]
 
 

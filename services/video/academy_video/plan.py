@@ -177,7 +177,8 @@ def _other_programs(programs: Sequence[frozenset[int]], picture: int) -> frozens
 def _lost_sound(task: PlanInput, source: Source, video: VideoStream, audio: AudioStream | None) -> bool:
     """Whether nothing can be heard of a source that lists sound, or what may be sound."""
     listed = source.obscure | {stream.index for stream in source.audios}
-    return audio is None and (task.lost_sound or bool(listed - _other_programs(source.programs, video.index)))
+    known = task.lost_sound or source.sounds_later
+    return audio is None and (known or bool(listed - _other_programs(source.programs, video.index)))
 
 
 def _refuse_picture(video: VideoStream) -> None:

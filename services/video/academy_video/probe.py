@@ -98,6 +98,8 @@ class Source:
     """Indices of the streams of each program, where the container has programs (MPEG-TS)."""
     far: bool = False
     """What the streams are was looked for far behind the front."""
+    sounds_later: bool = False
+    """There is sound, though nothing declares it, and it begins too far behind the front."""
     obscure: frozenset[int] = frozenset()
     """Indices of the streams of MPEG-TS of which nobody can say what they are."""
 

@@ -4,6 +4,7 @@
 measures.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,9 @@ _LOOKING = 5
 _POSTER_SECONDS = 60
 _TAIL_SECONDS = 20
 _TAIL_GROWTH = 4
+_HEAD_BYTES = 4096
+"""Of a stream, by which ffprobe knows what it is."""
+_PLACES = 8
 _TOO_LARGE = "exceeds specified max pixel count"
 """What ffprobe prints of a picture above `ladder.MAX_PIXELS`."""
 
@@ -78,7 +82,7 @@ def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> O
         raise Permanent("not one of our containers", reason=containers.UNSUPPORTED)
     keyframes.fetch_index(view.fetch, view.size)
     with reader.serving(view) as served:
-        source = _probe(tools, context, served)
+        source = _probe(tools, context, view, served)
         video, audio = plan.main_streams(source, task.language)
         keys = keyframes.of_source(source.container, view.fetch, view.size, video.index, video.id)
         index = None if task.intermediate is None else tools.index(context.output_prefix, task.intermediate)
@@ -193,9 +197,22 @@ def _check_source(tools: Tools, task: PlanInput) -> None:
         raise Permanent("source is empty", reason=plan.UNREADABLE)
 
 
-def _probe(tools: Tools, context: TaskContext[PlanInput], served: reader.Served) -> probe.Source:
+def _probe(tools: Tools, context: TaskContext[PlanInput], view: reader.View, served: reader.Served) -> probe.Source:
     source = _header(tools, context, served, far=False)
-    return _header(tools, context, served, far=True) if source.shows_late else source
+    if not source.shows_late:
+        return source
+    source = _header(tools, context, served, far=True)
+    later = not source.audios and view.size > ffmpeg.FAR_BYTES and _sounds_later(tools, context, view)
+    return dataclasses.replace(source, sounds_later=later)
+
+
+def _sounds_later(tools: Tools, context: TaskContext[PlanInput], view: reader.View) -> bool:
+    """Whether there is sound at any of a few places spread over a stream that declares none."""
+    for at in range(view.size // _PLACES, view.size, view.size // _PLACES):
+        with reader.serving(view.without(_HEAD_BYTES, at)) as served:
+            if _header(tools, context, served, far=False).audios:
+                return True
+    return False
 
 
 def _header(tools: Tools, context: TaskContext[PlanInput], served: reader.Served, *, far: bool) -> probe.Source:
