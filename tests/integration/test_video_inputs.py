@@ -20,7 +20,7 @@ import pytest
 
 from academy_core import containers
 from academy_core.errors import Permanent, Reason
-from academy_core.video import PLAN
+from academy_core.video import NORMALISE, PLAN, NormaliseInput, PlanInput
 from academy_video import ffmpeg, ladder, plan
 
 STEPS = (ladder.Step(160, 20, 400_000, 800_000), ladder.Step(120, 20, 200_000, 400_000))
@@ -905,6 +905,23 @@ def test_sound_that_begins_too_late_is_told(
     made = media.publish(worker, media.upload_source(worker.store, ROWS["sound-late-mpg"].make(sources)))
     assert made.plan.encoding.audio is None
     assert made.result.lost_sound
+
+
+@pytest.mark.parametrize(
+    "name", ["rotated-fragmented", "mirrored-left-right-fragmented", "mirrored-diagonal-fragmented"]
+)
+def test_what_a_copy_lost_of_the_display_matrix_an_encode_of_it_keeps(
+    sources: Sources, worker: media.Worker, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Its key frames get sparse only behind what the first stretch saw."""
+    outcome = worker.run(PLAN, media.upload_source(worker.store, ROWS[name].make(sources)))
+    outcome = worker.run(NORMALISE, NormaliseInput.model_validate(outcome.children[0].input))
+    monkeypatch.setattr(ladder, "MAX_KEY_GAP_SECONDS", 0.5)
+    ways: list[str] = []
+    made = media.publish(worker, PlanInput.model_validate(outcome.children[0].input), ways)
+    assert ways == ["encode"]
+    numbers, _ = media.read_frames(made.joined("160p"), 214, 160)
+    check_numbers(ROWS[name], numbers)
 
 
 def check_numbers(row: Row, numbers: list[int]) -> None:

@@ -96,6 +96,10 @@ def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> O
             way = plan.way_on(way, encoded=index.encoded)
         if way != "direct":
             normalising = plan.normalise(task, source, way)
+            if index is not None:
+                # What a copy has lost of the display matrix an encode of it lacks too.
+                lost = {"rotation": index.rotation, "mirrored": index.mirrored}
+                normalising = normalising.model_copy(update=lost)
             return Outcome(PlanAnswer(), children=(NewTask.of(NORMALISE, normalising),))
         tails = _tails(tools, context, served, source, video.index)
         # Degrees clockwise that an intermediate is to be turned; a display matrix counts the other way round.
