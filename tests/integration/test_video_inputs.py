@@ -641,6 +641,10 @@ def checksum(section: bytes) -> int:
     return register
 
 
+def lost_nothing(made: media.Published) -> None:
+    assert made.result.lost_seconds == 0
+
+
 def says_that_it_lost_sound(made: media.Published) -> None:
     assert made.result.lost_sound
 
@@ -680,6 +684,11 @@ ROWS: dict[str, Row] = {
     ),
     "recorder-vp9": Row(streamed("r9.webm", "-c:v", "libvpx-vp9", *FAST_VPX, "-f", "webm"), way="copy"),
     "recorder-av1": Row(recorder_av1, way="copy"),
+    "mkv-broken-off": Row(
+        streamed("bo.mkv", *BIG, "-c:v", "mjpeg", "-q:v", "3", "-c:a", "mp3", "-f", "matroska", "-live", "1"),
+        way="copy",
+        check=lost_nothing,
+    ),
     "recorder-h264": Row(streamed("rh.mkv", "-c:v", "copy", "-c:a", "libopus", "-f", "matroska"), way="copy"),
     "mp4-fragmented": Row(copied("f.mp4", "-movflags", "+frag_keyframe+empty_moov+default_base_moof"), way="copy"),
     "ts": Row(copied("a.ts"), way="copy"),

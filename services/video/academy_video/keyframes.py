@@ -178,6 +178,8 @@ class _Matroska:
     tracks: Sequence[int]
     """The number of each stream."""
     cues: bytes
+    lasting: bool
+    """Whether they say how long it is."""
 
 
 def _of_matroska(fetch: Fetch, size: int, stream_index: int) -> list[Fraction] | None:
@@ -189,7 +191,7 @@ def _of_matroska(fetch: Fetch, size: int, stream_index: int) -> list[Fraction] |
 
 
 def _matroska(fetch: Fetch, size: int) -> _Matroska:
-    scale, numbers, cues, left = 1_000_000, list[int](), b"", _MAX_HEADERS
+    scale, numbers, cues, lasting, left = 1_000_000, list[int](), b"", False, _MAX_HEADERS
     wanted = [_segment(fetch)]
     for at in wanted:
         for kind, start, end in _level_one(fetch, at, size):
@@ -206,9 +208,20 @@ def _matroska(fetch: Fetch, size: int) -> _Matroska:
                 wanted += [wanted[0] + offset for offset in _seek_positions(body, fields)]
             elif kind == ebml.INFO:
                 scale = next((ebml.number(body, each) for each in fields if each.kind == ebml.TIMESTAMP_SCALE), scale)
+                lasting = any(each.kind == ebml.DURATION for each in fields)
             elif kind == ebml.TRACKS:
                 numbers = list(ebml.Tracks(ebml.element(kind, body)).types())
-    return _Matroska(wanted[0], scale, numbers, cues)
+    return _Matroska(wanted[0], scale, numbers, cues, lasting)
+
+
+def says_how_long(container: str, fetch: Fetch, size: int) -> bool:
+    """Whether a duration is the header's own: where Matroska has none ffprobe guesses one from bit rates."""
+    if "matroska" not in container.split(","):
+        return True
+    try:
+        return _matroska(fetch, size).lasting
+    except (ebml.BadElement, struct.error, ValueError):
+        return False
 
 
 def sound_lies_apart(container: str, fetch: Fetch, size: int, picture: int, sound: int) -> bool:

@@ -83,6 +83,8 @@ def _plan(tools: Tools, rules: plan.Rules, context: TaskContext[PlanInput]) -> O
     keyframes.fetch_index(view.fetch, view.size)
     with reader.serving(view) as served:
         source = _probe(tools, context, view, served)
+        if not keyframes.says_how_long(source.container, view.fetch, view.size):
+            source = dataclasses.replace(source, claimed_end=None)
         video, audio = plan.main_streams(source, task.language)
         keys = keyframes.of_source(source.container, view.fetch, view.size, video.index, video.id)
         index = None if task.intermediate is None else tools.index(context.output_prefix, task.intermediate)
