@@ -46,6 +46,11 @@ HEAVY = Source(36, "1280x720")
 """Two renditions: its second chunk takes a worker much longer than a heartbeat's interval."""
 
 
+def fetched(address: str, method: str = "GET") -> httpx.Response:
+    """An answer that is no error, waited for as long as a busy machine takes."""
+    return httpx.request(method, address, timeout=60).raise_for_status()
+
+
 @dataclass(frozen=True)
 class TaskRow:
     """One row of the ledger's tasks."""
@@ -235,11 +240,11 @@ class Platform:
     def published(self, lecture: str) -> dict[str, str]:
         """Every file that the lecture's playlists name, playlists included, with its ETag or text."""
         url = str(self.api.playback(lecture)["url"])
-        master = m3u8.loads(httpx.get(url).raise_for_status().text)
+        master = m3u8.loads(fetched(url).text)
         files: dict[str, str] = {}
         for uri in {*(each.uri for each in master.playlists), *(each.uri for each in master.media if each.uri)}:
             address = urljoin(url, uri)
-            text = httpx.get(address).raise_for_status().text
+            text = fetched(address).text
             files[address.partition("?")[0]] = text.replace(address.partition("?")[2], "")
             playlist = m3u8.loads(text)
             assert playlist.is_endlist, uri
@@ -248,7 +253,7 @@ class Platform:
             assert len(names) == len(set(names)) == self.source.seconds // 6, uri
             for name in {*names, playlist.segments[0].init_section.uri}:
                 target = urljoin(address, name)
-                files[target.partition("?")[0]] = httpx.head(target).raise_for_status().headers["etag"]
+                files[target.partition("?")[0]] = fetched(target, "HEAD").headers["etag"]
         return files
 
     def assert_sound(self, lecture: str) -> None:

@@ -25,7 +25,7 @@ import psutil
 import pytest
 import speech_made
 from PIL import Image, ImageDraw
-from platform_support import SHORT, Platform, TaskRow, running
+from platform_support import SHORT, Platform, TaskRow, fetched, running
 from speech_made import needs_voice
 from support import wait_until
 from tesseract_support import reads as exam_pages
@@ -123,23 +123,23 @@ def test_a_lecture_gets_korean_and_english_subtitles_and_chapters(platform: Plat
     wait_until(lambda: published(platform, lecture) == {"", "ko", "en"}, 60, "the tracks are not published")
 
     url = str(platform.api.playback(lecture)["url"])
-    master = m3u8.loads(httpx.get(url).raise_for_status().text)
+    master = m3u8.loads(fetched(url).text)
     subtitles = {media.language: media.uri for media in master.media if media.type == "SUBTITLES"}
     assert set(subtitles) == {"ko", "en"}
     for uri in subtitles.values():
-        playlist = m3u8.loads(httpx.get(urljoin(url, uri)).raise_for_status().text)
-        text = httpx.get(urljoin(urljoin(url, uri), playlist.segments[0].uri)).raise_for_status().text
+        playlist = m3u8.loads(fetched(urljoin(url, uri)).text)
+        text = fetched(urljoin(urljoin(url, uri), playlist.segments[0].uri)).text
         assert text.startswith("WEBVTT\nX-TIMESTAMP-MAP=")
-    chapters = httpx.get(urljoin(url, master.session_data[0].uri)).raise_for_status().json()
+    chapters = fetched(urljoin(url, master.session_data[0].uri)).json()
     assert [round(chapter["start-time"]) for chapter in chapters] == [0, SLIDE_SECONDS]
     pictures = [chapter["thumbnail"] for chapter in tracks(platform, lecture)["chapters"]]
-    assert all(httpx.get(picture).raise_for_status().content.startswith(b"\xff\xd8") for picture in pictures)
+    assert all(fetched(picture).content.startswith(b"\xff\xd8") for picture in pictures)
 
     edited = "WEBVTT\n\n00:00:01.000 --> 00:00:03.000\n안녕하세요\n"
     call(platform, "PUT", lecture, "subtitles/ko", {"vtt": edited})
     wait_until(lambda: published(platform, lecture) == {"", "ko", "en"}, 60, "the edit is not published")
-    playlist = m3u8.loads(httpx.get(urljoin(url, subtitles["ko"])).raise_for_status().text)
-    assert "안녕하세요" in httpx.get(urljoin(url, playlist.segments[0].uri)).raise_for_status().text
+    playlist = m3u8.loads(fetched(urljoin(url, subtitles["ko"])).text)
+    assert "안녕하세요" in fetched(urljoin(url, playlist.segments[0].uri)).text
     for worker in ("ai-premium", "ai-cpu-1"):
         log = platform.log(worker)
         assert "SQS_MESSAGE_RECEIVED" in log
@@ -163,7 +163,7 @@ def ask_list(platform: Platform, path: str, body: Any) -> list[Any]:
 
 def put(url: str, data: bytes, content_type: str) -> None:
     """What a browser does with a presigned URL."""
-    httpx.put(url, content=data, headers={"Content-Type": content_type}).raise_for_status()
+    httpx.put(url, content=data, headers={"Content-Type": content_type}, timeout=60).raise_for_status()
 
 
 def as_pdf(pictures: list[exam_made.Picture], file: Path) -> bytes:
@@ -203,7 +203,7 @@ def test_an_exam_is_graded_end_to_end(platform: Platform, tmp_path: Path) -> Non
     assert own["marks"]["score"] == own["marks"]["out_of"] == len(right)
     agree = sum(sheets[1].truth[column] == value for column, value in right.items())
     assert (other["marks"]["score"], other["marks"]["right"]) == (agree, agree)
-    assert httpx.get(own["picture_url"]).raise_for_status().content.startswith(b"\xff\xd8")
+    assert fetched(own["picture_url"]).content.startswith(b"\xff\xd8")
 
     wrong = next(column for column, value in right.items() if sheets[1].truth[column] != value)
     corrected = ask(platform, "PATCH", f"exams/readings/{other['id']}", {"corrections": {wrong: right[wrong]}})
@@ -246,7 +246,7 @@ def test_a_scanned_exam_enters_the_bank_and_is_found(platform: Platform, tmp_pat
         hits += question.number in {numbers.get(one["question"]["id"]) for one in like}
     assert hits >= 0.9 * len(true), f"{hits} of {len(true)}"
     crop = bank[0]["scanned"]["crops"][0]["url"]
-    assert httpx.get(crop).raise_for_status().content.startswith(b"\x89PNG")
+    assert fetched(crop).content.startswith(b"\x89PNG")
 
 
 # -- drills -----------------------------------------------------------------------------------------------------------
