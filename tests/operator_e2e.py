@@ -20,7 +20,8 @@ from academy_local import ports
 from academy_operator.model import GROUP, VERSION
 
 ROOT = Path(__file__).parents[1]
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 120.0
+"""A deletion that was refused is tried again after 30 s, whatever the machine; the rest is its pace."""
 KINDS = {"queues": "Queue", "buckets": "Bucket"}
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
