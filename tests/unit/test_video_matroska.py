@@ -140,6 +140,20 @@ def test_sound_that_lies_before_its_key_frame_is_noticed(ahead: int, *, apart: b
     assert keyframes.sound_lies_apart("matroska", lambda at, n: whole[at : at + n], len(whole), 0, 1) == apart
 
 
+def test_sound_that_lies_apart_is_noticed_among_longer_stretches_where_it_does_not() -> None:
+    """Twenty of 12 s with pictures all along, and in their midst one of 10 s whose picture stands."""
+    stands = 10 * 12_000
+    keys = [*range(0, stands + 1, 12_000), *range(stands + 10_000, 21 * 12_000, 12_000)]
+    moving = [at for at in range(0, 21 * 12_000, 1000) if at not in keys and not stands < at < stands + 10_000]
+    pictures = [block(1, at, 100 * b"p", key=at in keys) for at in sorted([*keys, *moving])]
+    sounds = [block(2, at, b"s", key=True) for at in range(0, 21 * 12_000, 100)]
+    heard_at = {each: stands if stands < each.time < stands + 10_000 else each.time for each in sounds}
+    blocks = sorted([*sounds, *pictures], key=lambda each: heard_at.get(each, each.time))
+    data, index = written(blocks)
+    whole = ebml.front(TRACKS, index.cues, 1, 0, len(data)) + data
+    assert keyframes.sound_lies_apart("matroska", lambda at, n: whole[at : at + n], len(whole), 0, 1)
+
+
 @pytest.mark.parametrize(
     ("keys", "end", "expected"), [([0, 5, 9], 10, 5), ([0], 30, 30), ([], 30, 30), ([0, 20], 25, 20)]
 )

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from heapq import nlargest
+from heapq import nlargest, nsmallest
 from itertools import chain, islice, pairwise
 
 from academy_video import boxes, ebml
@@ -30,7 +30,9 @@ _APART = Fraction(1, 2)
 """Seconds: of key frames closer than this, only those are kept that bound a longer gap."""
 
 _STANDING = 6
-"""Key frames whose sound is looked for: those after which the next is the longest away."""
+"""Key frames whose sound is looked for: those after which the next is the longest away, and as many others."""
+_STANDS_FROM = 5 * 10**9
+"""Nanoseconds from key frame to key frame, at least, in which a picture may have stood for long."""
 _NEVER = (1 << 62, 0)
 """Behind the last key frame there is none."""
 _MOST_BLOCKS = 400
@@ -236,12 +238,24 @@ def sound_lies_apart(container: str, fetch: Fetch, size: int, picture: int, soun
         found = _matroska(fetch, size)
         if max(picture, sound) >= len(found.tracks):
             return False
-        points = chain(_cue_points(found.cues, found.tracks[picture]), [_NEVER])
-        longest = nlargest(_STANDING, pairwise(points), key=lambda pair: pair[1][0] - pair[0][0])
-        after = ((time, _heard_from(fetch, found, offset, sound, time)) for (time, offset), _ in longest)
+        looked_at = dict.fromkeys(before for before, _ in _may_stand(found, found.tracks[picture]))
+        after = ((time, _heard_from(fetch, found, offset, sound, time)) for time, offset in looked_at)
         return any(heard is not None and (heard - time) * found.scale > _FAR_NS for time, heard in after)
     except (ebml.BadElement, struct.error, ValueError):
         return False
+
+
+def _may_stand(found: _Matroska, track: int) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Pairs of a key frame's point and the next one's, between which the picture is likely to stand for longest."""
+    lasting = pairwise(chain(_cue_points(found.cues, track), [_NEVER]))
+    yield from nlargest(_STANDING, lasting, key=lambda pair: pair[1][0] - pair[0][0])
+    # Where it stands and the sound lies elsewhere next to nothing is left.
+    long = (
+        pair
+        for pair in pairwise(_cue_points(found.cues, track))
+        if (pair[1][0] - pair[0][0]) * found.scale > _STANDS_FROM
+    )
+    yield from nsmallest(_STANDING, long, key=lambda pair: Fraction(pair[1][1] - pair[0][1], pair[1][0] - pair[0][0]))
 
 
 def _heard_from(fetch: Fetch, found: _Matroska, offset: int, sound: int, time: int) -> int | None:
