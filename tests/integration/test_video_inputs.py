@@ -844,6 +844,7 @@ REFUSED: dict[str, tuple[Make, Reason]] = {
     "sound-undecodable": (spatial("one.mp4", "-map", "0:a"), plan.SOUND_CODEC),
     "sound-ac4": (listed("ac4.ts", b"AC-4"), plan.SOUND_CODEC),
     "utvideo": (lossless("u.avi", "-c:v", "utvideo"), plan.CODEC),
+    "ts-private": (coded("private.ts", *BIG, "-c:v", "mjpeg", "-q:v", "3"), plan.CODEC),
     "wmv": (coded("w.wmv", "-c:v", "wmv2", "-c:a", "wmav2"), containers.UNSUPPORTED),
     "realmedia": (coded("r.rm", "-c:v", "rv10", "-an"), containers.UNSUPPORTED),
     "ogg": (coded("o.ogv", "-c:v", "libtheora", "-an"), containers.UNSUPPORTED),

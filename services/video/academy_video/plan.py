@@ -146,7 +146,7 @@ def main_streams(source: Source, language: str) -> tuple[VideoStream, AudioStrea
     Permanent with a reason when the source is refused.
     """
     if not source.videos:
-        raise Permanent("no video stream", reason=NO_VIDEO)
+        raise Permanent("no video stream", reason=CODEC if source.obscure else NO_VIDEO)
     if not _CONTAINERS & set(source.container.split(",")):
         raise Permanent(f"container {source.container}", reason=containers.UNSUPPORTED)
     video = max(source.videos, key=lambda stream: (stream.default, -stream.index))
