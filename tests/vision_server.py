@@ -34,7 +34,7 @@ EMAIL = "reader@academy.iam.gserviceaccount.com"
 
 @dataclass(frozen=True)
 class Fault:
-    """An answer instead of the right one; `hang` seconds before it."""
+    """An answer instead of the right one; with `hang` none at all for so many seconds, or until the server ends."""
 
     status: int = 200
     body: Any = None
@@ -58,6 +58,7 @@ class VisionServer:
     """The requests for an annotation, whatever became of them."""
     token_faults: list[Fault] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
 
     @property
     def secrets(self) -> list[str]:
@@ -137,6 +138,7 @@ def serving(folder: Path) -> Iterator[VisionServer]:
     try:
         yield server
     finally:
+        server.ended.set()
         httpd.shutdown()
         thread.join()
         httpd.server_close()
@@ -158,7 +160,8 @@ class _Handler(BaseHTTPRequestHandler):
             server.annotated.append(asked)
             fault = server.faults.pop(0) if server.faults else None
             if fault is not None and fault.hang:
-                time.sleep(fault.hang)  # the fault itself
+                server.ended.wait(fault.hang)  # the fault itself
+                return
             status, body = (
                 (fault.status, fault.body) if fault else server.annotate(asked, self.headers["Authorization"])
             )
