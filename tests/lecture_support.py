@@ -164,4 +164,4 @@ class Worker(ClaimingWorker):
 
 
 def _new(kind: str, payload: Payload) -> NewTask:
-    return NewTask(kind=kind, version=1, input=payload.model_dump(mode="json"))
+    return NewTask(kind=kind, version=1, input=payload.sent())

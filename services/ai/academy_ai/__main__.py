@@ -127,7 +127,7 @@ def follow(
     results = [follow(kinds, child.kind, _task(kinds, child), out, load) for child in outcome.children]
     if outcome.then is None:
         return outcome.result
-    then = _task(kinds, outcome.then).with_results([result.model_dump(mode="json") for result in results])
+    then = _task(kinds, outcome.then).with_results([result.sent() for result in results])
     return follow(kinds, outcome.then.kind, then, out, load)
 
 

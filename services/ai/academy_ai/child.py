@@ -104,7 +104,7 @@ def _run(kind: AiKind, request: Request, tools: Tools) -> Done:
     outcome = kind.load(tools.options, tools.reader)(task, files, Path(request.out), tools.teller.progress)
     if not isinstance(outcome, Outcome):
         outcome = Outcome(outcome)
-    return Done(result=outcome.result.model_dump(mode="json"), children=outcome.children, then=outcome.then)
+    return Done(result=outcome.result.sent(), children=outcome.children, then=outcome.then)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ never looks into input or result beyond validating them against the kind's model
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -49,6 +50,14 @@ class Payload(BaseModel):
     """Base of every task input and result: closed and frozen. Results may list the R2 keys they own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def sent(self) -> dict[str, Any]:
+        """As JSON, without what is at its default.
+
+        While a release rolls out and after a rollback, tasks and results meet code that does not know the newest
+        fields, and closed models refuse those: a field is only sent where it says something.
+        """
+        return self.model_dump(mode="json", exclude_defaults=True)
 
     def keys(self) -> Iterable[str]:
         """R2 keys this result refers to, relative to the task's output prefix. The ledger checks each."""

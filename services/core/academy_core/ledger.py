@@ -122,7 +122,7 @@ class NewTask(_Wire):
         """A new task of `kind`; TypeError when `task_input` is not the kind's input model."""
         if not isinstance(task_input, kind.input):
             raise TypeError(f"{kind.name} takes {kind.input.__name__}, not {type(task_input).__name__}")
-        return cls(kind=kind.name, version=kind.version, input=task_input.model_dump(mode="json"))
+        return cls(kind=kind.name, version=kind.version, input=task_input.sent())
 
 
 class NextClaim(_Wire):

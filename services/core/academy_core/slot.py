@@ -205,7 +205,7 @@ class Slot:
         request = CompleteRequest(
             attempt=task.attempt,
             secret=attempt.secret,
-            result=outcome.result.model_dump(mode="json"),
+            result=outcome.result.sent(),
             children=outcome.children,
             then=outcome.then,
             next=None if self._gate.stopping.is_set() else next_claim,

@@ -29,7 +29,7 @@ from academy_core import playback
 from academy_core.errors import CdnUnavailable, LeaseLost, NotFound, StoreUnavailable
 from academy_core.store import Level, ObjectInfo
 from academy_core.store_fake import FakeStore
-from academy_core.video import ChunkResult
+from academy_core.video import ChunkResult, PlanInput
 
 LECTURES = "/api/v1/lectures"
 DATA = b"\x00\x00\x00\x20ftypisom" + b"\x00" * 4000
@@ -393,7 +393,7 @@ def test_the_worker_is_told_the_lectures_language(
             ok(teacher.call("POST", f"{LECTURES}/{made['id']}/replace", FILE), 201)
         send_parts(teacher, made["id"], video)
         ok(teacher.call("POST", f"{LECTURES}/{made['id']}/upload/complete"))
-        assert Worker().claim().input["language"] == language
+        assert PlanInput.model_validate(Worker().claim().input).language == language
     assert ok(teacher.call("GET", LECTURES))["items"][0]["language"] == language
 
 

@@ -325,7 +325,7 @@ def _submit(publication: Publication, upload: Upload, source: ObjectInfo, reques
         kind=hooks.JOB_KIND,
         academy=publication.academy_id,
         owner_ref=publication.pk,
-        task=NewTask(kind=PLAN.name, version=PLAN.version, input=plan.model_dump()),
+        task=NewTask.of(PLAN, plan),
         output_prefix=publication.output_prefix,
         request_id=request_id,
     )
