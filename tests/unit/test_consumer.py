@@ -186,10 +186,10 @@ def test_any_other_error_is_tried_again_until_the_task_is_dead(platform: Platfor
 
 def test_a_result_the_ledger_refuses_is_a_failure_not_an_end(platform: Platform) -> None:
     class Other(Number):
-        m: int = 0
+        m: int
 
     platform.submit(ADD)
-    with platform.worker({ADD: lambda _context: Outcome(Other(n=1))}):
+    with platform.worker({ADD: lambda _context: Outcome(Other(n=1, m=2))}):
         wait_until(lambda: platform.ledger.tasks[1].failures == 1, LONG, "failed")
 
 
