@@ -310,8 +310,11 @@ def kill(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def done_seconds(started: Platform, lecture: str) -> float:
-    """Seconds of the lecture that are encoded, by the workers' heartbeats."""
-    query = "SELECT coalesce(sum(media_seconds), 0)::float FROM ledger_task WHERE job_id = %s AND kind = 'video.chunk'"
+    """Seconds of the lecture that are encoded: of done chunks all, of the others by the workers' heartbeats."""
+    query = (
+        "SELECT coalesce(sum(CASE state WHEN 'succeeded' THEN (result->>'frames')::float / 30 ELSE media_seconds END), "
+        "0)::float FROM ledger_task WHERE job_id = %s AND kind = 'video.chunk'"
+    )
     return float(started.rows(query, started.job(lecture))[0][0])
 
 
@@ -359,6 +362,7 @@ def first(arguments: argparse.Namespace) -> dict[str, Any]:
                 started.api.delete(lecture)
                 rest(started)
         started.parts.take_down("video-1")
+        started.forget_bells()  # a poll that outlives its worker would take the bell
         lecture = started.submit("from zero", SOURCES / "ten-minutes.mp4")
         began = time.monotonic()
         started.parts.bring_back("video-1")
