@@ -15,6 +15,7 @@ from support import wait_until
 from academy_local import ports
 
 SECONDS = 60
+"""For one answer, or a start, on a busy machine."""
 COMMAND = (sys.executable, "-m", "gunicorn", "-c", "python:academy_api.gunicorn_conf")
 
 

@@ -1,7 +1,6 @@
 """kubectl as a function: what add-ons and end-to-end tests do to a cluster, they do as a person would."""
 
 import json
-import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 import yaml
 from cluster import clients
 from support import wait_until
+
+from academy_local import ports
 
 CALL_SECONDS = 120
 READY_SECONDS = 180
@@ -66,15 +67,8 @@ class Kubectl:
         found = self.get("service", name)["spec"]
         host, port = str(found["clusterIP"]), int(found["ports"][0]["port"])
         wait_until(
-            lambda: accepts(host, port) is leads, READY_SECONDS, f"{name} leads {'to a pod' if leads else 'nowhere'}"
+            lambda: ports.accepts(port, host) is leads,
+            READY_SECONDS,
+            f"{name} leads {'to a pod' if leads else 'nowhere'}",
         )
         return f"{host}:{port}"
-
-
-def accepts(host: str, port: int) -> bool:
-    """Whether something accepts connections there now."""
-    try:
-        with socket.create_connection((host, port), timeout=1):
-            return True
-    except OSError:
-        return False

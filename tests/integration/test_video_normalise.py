@@ -65,6 +65,13 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(normalise, "_HEAD_BYTES", 20_000)
 
 
+@pytest.fixture
+def sparse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Key frames a second apart are too few: the stream is encoded, with one every half second."""
+    monkeypatch.setattr(ladder, "MAX_KEY_GAP_SECONDS", 0.9)
+    monkeypatch.setattr(ladder, "INTERMEDIATE_KEY_SECONDS", 0.5)
+
+
 def recorded(numbered: media.Numbered, path: Path, *words: str) -> Path:
     media.ffmpeg("-i", numbered.path, *words, path, level="error")
     return path
@@ -178,13 +185,11 @@ def pcm(path: Path) -> bytes:
     return media.ffmpeg("-i", path, *words, "pipe:1", level="error")
 
 
-@pytest.mark.usefixtures("hurried")
+@pytest.mark.usefixtures("hurried", "sparse")
 def test_sound_that_changes_goes_through_many_stretches_and_an_encode(
-    worker: media.Worker, numbered: media.Numbered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    worker: media.Worker, numbered: media.Numbered, tmp_path: Path
 ) -> None:
     """AAC in MPEG-TS, from 5.1 to stereo: no header can say what each of its packets does."""
-    monkeypatch.setattr(ladder, "MAX_KEY_GAP_SECONDS", 0.9)
-    monkeypatch.setattr(ladder, "INTERMEDIATE_KEY_SECONDS", 0.5)
     path = media.changing(numbered.path, tmp_path / "a.ts", "5.1", "stereo", "-f", "adts")
     source = media.upload_source(worker.store, path)
     ways: list[str] = []
@@ -652,11 +657,10 @@ def test_a_child_that_is_killed_is_not_the_end_of_the_source(
 
 
 @pytest.mark.parametrize("share", [0.6, 0.9])
+@pytest.mark.usefixtures("sparse")
 def test_a_child_that_is_killed_is_not_the_end_of_a_stream_that_is_encoded(
-    worker: media.Worker, numbered: media.Numbered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+    worker: media.Worker, numbered: media.Numbered, tmp_path: Path, share: float
 ) -> None:
-    monkeypatch.setattr(ladder, "MAX_KEY_GAP_SECONDS", 0.9)
-    monkeypatch.setattr(ladder, "INTERMEDIATE_KEY_SECONDS", 0.5)
     path = long_stream(numbered, tmp_path / "a.ts")
     other, task = killed(worker, path, kill_children, share)
     assert encoded(other, dataclasses.replace(other).run(NORMALISE, task))
@@ -664,12 +668,11 @@ def test_a_child_that_is_killed_is_not_the_end_of_a_stream_that_is_encoded(
 
 
 @pytest.mark.parametrize("share", [0.1, 0.6, 0.9])
+@pytest.mark.usefixtures("sparse")
 def test_an_encoder_that_is_killed_is_not_the_end_of_a_stream(
     worker: media.Worker, numbered: media.Numbered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
     """Killed when it has been given this share of the lecture, whatever was read ahead by then."""
-    monkeypatch.setattr(ladder, "MAX_KEY_GAP_SECONDS", 0.9)
-    monkeypatch.setattr(ladder, "INTERMEDIATE_KEY_SECONDS", 0.5)
     path = long_stream(numbered, tmp_path / "a.ts")
     _, task = task_of(worker.run(PLAN, media.upload_source(worker.store, path)).children[0])
     packets_of = normalise._Feeder._packets

@@ -11,6 +11,8 @@ import pytest
 from cluster import helm, kubectl
 from platform_e2e import Platform
 
+from academy_local import ports
+
 LATE_SECONDS = 0.5
 
 
@@ -23,7 +25,7 @@ class Way:
 
     @property
     def leads(self) -> bool:
-        return kubectl.accepts("127.0.0.1", self._port)
+        return ports.accepts(self._port)
 
     def service(self, *_: Any) -> dict[str, Any]:
         return {"spec": {"clusterIP": "127.0.0.1", "ports": [{"port": self._port}]}}

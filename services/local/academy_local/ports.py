@@ -51,10 +51,10 @@ def is_free(port: int) -> bool:
         return True
 
 
-def accepts(port: int) -> bool:
-    """Whether something accepts connections on this port now."""
+def accepts(port: int, host: str = HOST) -> bool:
+    """Whether something accepts connections there now."""
     try:
-        with socket.create_connection((HOST, port), timeout=1):
+        with socket.create_connection((host, port), timeout=1):
             return True
     except OSError:
         return False

@@ -16,7 +16,7 @@ import psycopg2
 import pytest
 from api_support import PASSWORD, World, make_member
 from django.db import connection
-from gunicorn_support import Served, serve
+from gunicorn_support import SECONDS, Served, serve
 from support import wait_until
 
 from academy_api.accounts.access import Role
@@ -24,8 +24,6 @@ from academy_api.accounts.models import Invitation
 from academy_local.servers.pgbouncer import PgBouncer
 
 HERE = str(Path(__file__).parent)
-SECONDS = 60
-"""For one answer, on a busy machine."""
 
 
 def _database() -> dict[str, str]:

@@ -2,16 +2,16 @@
 
 import functools
 
-from academy_api import relay
+from academy_api import buckets
 from academy_api.lectures.cdn import Cdn, Cloudflare, NoCdn
 from academy_api.settings import config
-from academy_core.store import ObjectStore, R2Store
+from academy_core.store import ObjectStore
 
 
 @functools.cache
 def video() -> ObjectStore:
     """Sources and publications. Made once a process: a client is thread-safe and dear to make."""
-    return R2Store(config, config.R2_VIDEO_BUCKET, patient=not relay.HERE.is_set())
+    return buckets.bucket(config.R2_VIDEO_BUCKET)
 
 
 @functools.cache
